@@ -1,0 +1,138 @@
+"""Frames to messages and back. Bad bytes raise `BadFrame`, and nothing else.
+
+A frame is one version byte and one MessagePack array (SPEC.md, "Frames").
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from chat_protocol.errors import BadFrame, Code
+from chat_protocol.messages import (
+    FRAME_BYTES_MAX,
+    REPLY_BYTES_MAX,
+    AnyFeed,
+    AnyReply,
+    AnyRequest,
+    Entry,
+    EntryKind,
+    Line,
+    Message,
+    Refusal,
+)
+
+T = TypeVar("T")
+
+VERSION = 1
+_VERSION_BYTE = bytes([VERSION])
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
+_replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
+_feed: msgspec.msgpack.Decoder[AnyFeed] = msgspec.msgpack.Decoder(AnyFeed)
+_entries: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
+_anything = msgspec.msgpack.Decoder()
+
+REQUEST_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyRequest.__args__)
+REPLY_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyReply.__args__)
+
+# What msgspec may raise on hostile bytes: its own errors are ValueErrors, as is UnicodeDecodeError;
+# RecursionError comes from deep nesting, OverflowError and MemoryError from absurd lengths and dates.
+_DECODE_ERRORS = (ValueError, TypeError, RecursionError, OverflowError, MemoryError)
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a request or a reply."""
+    return _VERSION_BYTE + _encoder.encode(message)
+
+
+def encode_plain(message: Message) -> bytes:
+    """A feed message or an entry body, without the version byte (the envelope carries that)."""
+    return _encoder.encode(message)
+
+
+def decode_request(frame: bytes) -> AnyRequest:
+    """The request in a frame. Raises BadFrame with the request id where it could be read."""
+    return _decode(frame, FRAME_BYTES_MAX, _requests, REQUEST_KINDS)
+
+
+def decode_reply(frame: bytes) -> AnyReply:
+    """The reply in a frame. Raises BadFrame, code `unknown_kind` for kinds of a later version (ignore
+    those) and `version` for another protocol version (a Refusal is read in any version)."""
+    return _decode(frame, REPLY_BYTES_MAX, _replies, REPLY_KINDS)
+
+
+def decode_feed(plaintext: bytes) -> AnyFeed:
+    """What was inside a seal. Raises BadFrame."""
+    try:
+        return _feed.decode(plaintext)
+    except _DECODE_ERRORS as error:
+        raise BadFrame(f"not a feed message: {error}") from error
+
+
+def encode_entries(entries: list[Entry]) -> bytes:
+    return _encoder.encode(entries)
+
+
+def decode_entries(data: bytes) -> list[Entry]:
+    """Entries as `encode_entries` wrote them. Raises BadFrame."""
+    try:
+        return _entries.decode(data)
+    except _DECODE_ERRORS as error:
+        raise BadFrame(f"not entries: {error}") from error
+
+
+def line_text(entry: Entry) -> str | None:
+    """What was said, or None if the entry is no line (or one this version cannot read)."""
+    if entry.kind != EntryKind.LINE:
+        return None
+    line = decode_body(entry, Line)
+    return line.text if line else None
+
+
+def decode_body(entry: Entry, kind: type[T]) -> T | None:
+    """The entry's body as `kind`, or None if it is none."""
+    try:
+        return msgspec.msgpack.decode(entry.body, type=kind)
+    except _DECODE_ERRORS:
+        return None
+
+
+def _decode(frame: bytes, bytes_max: int, decoder: msgspec.msgpack.Decoder[T], kinds: frozenset[Any]) -> T:
+    if not 2 <= len(frame) <= bytes_max:
+        raise BadFrame(f"a frame has 2 to {bytes_max} bytes, this one {len(frame)}")
+    body = memoryview(frame)[1:]
+    if frame[0] != VERSION:
+        raise _other_version(frame[0], body)
+    try:
+        return decoder.decode(body)
+    except _DECODE_ERRORS as error:
+        kind, request = _peek(body)
+        if kind is not None and kind not in kinds:
+            raise BadFrame(f"unknown kind {kind}", code=Code.UNKNOWN_KIND, request=request) from error
+        raise BadFrame(f"not a message: {error}", request=request) from error
+
+
+def _other_version(version: int, body: memoryview) -> BadFrame:
+    _, request = _peek(body)
+    text = f"this end speaks protocol version {VERSION}, the other version {version}"
+    try:
+        refusal = msgspec.msgpack.decode(body, type=Refusal)
+        text = f"{text}: {refusal.text}"
+    except _DECODE_ERRORS:
+        pass  # not a Refusal: the sentence above is all there is to say
+    return BadFrame(text, code=Code.VERSION, request=request)
+
+
+def _peek(body: memoryview) -> tuple[int | None, int]:
+    """Kind and request id of a message that does not decode, as far as they can be read."""
+    try:
+        fields = _anything.decode(body)
+    except _DECODE_ERRORS:
+        return None, 0
+    if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
+        return None, 0
+    request = fields[1] if len(fields) > 1 and type(fields[1]) is int else 0
+    return fields[0], request if 0 < request < 2**63 else 0
