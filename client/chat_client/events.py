@@ -1,0 +1,190 @@
+"""What a front end receives from a session: one dataclass for each thing that can happen.
+
+`Line` and `Notice` come exactly once per entry and in the room's order. Everything else describes
+the present and may repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chat_protocol.messages import RoomKind
+
+
+class Link(StrEnum):
+    """The state of the link to the broker, as a person would say it."""
+
+    OFFLINE = "offline"
+    JOINING = "joining"
+    LIVE = "live"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a line is stored: what `say` returns and what identifies a line for ever."""
+
+    room: str
+    epoch: bytes
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """`reason` is a sentence ("" when live); `retry_at` the time of the next try, on the session's clock."""
+
+    link: Link
+    reason: str = ""
+    code: str = ""
+    retry_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The account `name` exists now and this client's key opens it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomOpened:
+    """A room is being followed. `title` is what people call it: #lobby, or @bob for a direct room.
+    `asked` is the name it was opened by."""
+
+    room: str
+    title: str
+    kind: RoomKind
+    head: int
+    count: int
+    names: tuple[str, ...]
+    asked: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomClosed:
+    """A room is no longer followed: refused, left, or removed from it."""
+
+    room: str
+    title: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAdded:
+    """The broker says that this account may open a room: somebody added it, or wrote it directly."""
+
+    room: str
+    title: str
+    kind: RoomKind
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something was said. `own`: by this account; `ref`: what `Session.say` returned, if by this session."""
+
+    room: str
+    title: str
+    epoch: bytes
+    seq: int
+    at: int
+    sender: str
+    account: int
+    text: str
+    own: bool = False
+    ref: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An entry that is no line: a room was created, a member added or removed. `text` is "" for an
+    entry of a kind this version does not know."""
+
+    room: str
+    title: str
+    epoch: bytes
+    seq: int
+    at: int
+    sender: str
+    account: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The line said as `ref` is stored."""
+
+    ref: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The line said as `ref` was not stored, or (`unknown`) nobody can say whether it was."""
+
+    ref: int
+    room: str
+    text: str
+    code: str
+    reason: str
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Entries `first` to `last` of a room are no longer kept by the broker."""
+
+    room: str
+    title: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochChanged:
+    """The broker's history is another one now (restored or reset); the room is shown afresh."""
+
+    room: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatchingUp:
+    """How many entries of a room are still to be shown; 0 when level again."""
+
+    room: str
+    title: str
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """Who came to a room and who went. Names are left out (`whole` False) when there were too many."""
+
+    room: str
+    title: str
+    count: int
+    joined: tuple[str, ...]
+    left: tuple[str, ...]
+    whole: bool = True
+
+
+Event = (
+    LinkChanged
+    | Enrolled
+    | RoomOpened
+    | RoomClosed
+    | RoomAdded
+    | Line
+    | Notice
+    | Stored
+    | Failed
+    | Lost
+    | EpochChanged
+    | CatchingUp
+    | PresenceChanged
+)
