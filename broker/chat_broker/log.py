@@ -104,7 +104,7 @@ class Log(Protocol):
         """Store a batch, soon. Returns at once; the outcome comes from `take_results`."""
 
     def take_results(self) -> list[Result]:
-        """Outcomes since the last call, in the order of their tickets."""
+        """Outcomes since the last call, batches in the order of their tickets; a backup's when it is done."""
 
     def recover(self) -> None:
         """After a failure and once everything appended has its result: take batches again."""
@@ -129,6 +129,11 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Finish what was appended, and let go of everything."""
+
+
+def entry_bytes(entry: Entry) -> int:
+    """The bytes that an entry takes at most, encoded."""
+    return len(bytes(entry.body)) + len(entry.sender.encode()) + 36
 
 
 def entries_after(log: Log, room: str, after: int) -> Iterator[Entry]:
@@ -162,7 +167,7 @@ class MemoryLog:
         self.fail: Code | None = None
         self.waiting: list[Batch] = []
         self._room_left = entries_max
-        self._failed = False
+        self._failed: Code | None = None
         self._results: list[Result] = []
         self._rooms: dict[str, _MemoryRoom] = {}
         self._senders: dict[SenderKey, Sender] = {}
@@ -183,15 +188,15 @@ class MemoryLog:
         """Forget what was not committed, as a killed process does."""
         self.waiting.clear()
         self._results.clear()
-        self._failed = False
+        self._failed = None
 
     def _store(self, batch: Batch) -> StorageError | None:
         size = sum(len(entries) for entries in batch.entries.values())
         if self.fail is None and size > self._room_left:
             self.fail = Code.STORAGE_FULL
-        if self._failed or self.fail is not None:
-            self._failed = True
-            return StorageError("the log took nothing", self.fail or Code.STORAGE_FAILED)
+        self._failed = self._failed or self.fail
+        if self._failed is not None:
+            return StorageError("the log took nothing", self._failed)
         for name, entries in batch.entries.items():
             room = self._rooms.setdefault(name, _MemoryRoom())
             assert entries[0].seq == room.trimmed + len(room.entries) + 1, "a room's entries are contiguous"
@@ -216,7 +221,7 @@ class MemoryLog:
         return results
 
     def recover(self) -> None:
-        self._failed = False
+        self._failed = None
 
     def rooms(self) -> list[str]:
         return list(self._rooms)
@@ -230,7 +235,7 @@ class MemoryLog:
         found: list[Entry] = []
         size = 0
         for entry in kept.entries[start : start + limit]:
-            size += len(bytes(entry.body)) + len(entry.sender) + 24
+            size += entry_bytes(entry)
             if found and size > bytes_max:
                 break
             found.append(entry)

@@ -39,7 +39,6 @@ class Code(StrEnum):
     NO_SUCH_ROOM = "no_such_room"
     NO_SUCH_ACCOUNT = "no_such_account"
     ROOM_EXISTS = "room_exists"
-    NOT_A_MEMBER = "not_a_member"
     TOO_MANY_ROOMS = "too_many_rooms"
     TOO_MANY_OPEN = "too_many_open"
     TOO_MANY_KEYS = "too_many_keys"

@@ -9,51 +9,13 @@ repeats under one key.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chat_protocol.envelope import HEADER_BYTES, SIGNATURE_BYTES, Header, pack_header, read_header
 from chat_protocol.errors import BadSeal
-
-ENVELOPE_VERSION = 1
-_HEADER = struct.Struct(">B8sIQ")
-_SIGNATURE_BYTES = 64
-_TAG_BYTES = 16
-_SMALLEST = _HEADER.size + _TAG_BYTES + _SIGNATURE_BYTES
-
-
-class Header(NamedTuple):
-    """What can be read of an envelope without any key."""
-
-    run: bytes
-    generation: int
-    counter: int
-
-
-class Sealer(Protocol):
-    """The broker's side: one signing key a run."""
-
-    verify_key: bytes
-
-    def seal(self, topic: bytes, key: bytes, header: Header, plaintext: bytes) -> bytes: ...
-
-
-class Opener(Protocol):
-    """A client's side: knows whose signature to expect."""
-
-    def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes: ...
-
-
-def read_header(envelope: bytes) -> Header:
-    """The header of an envelope, not yet verified. Raises BadSeal."""
-    if len(envelope) < _SMALLEST:
-        raise BadSeal(f"an envelope has at least {_SMALLEST} bytes, this one {len(envelope)}")
-    version, run, generation, counter = _HEADER.unpack_from(envelope)
-    if version != ENVELOPE_VERSION:
-        raise BadSeal(f"envelope version {version}")
-    return Header(run, generation, counter)
 
 
 class SigningSealer:
@@ -65,7 +27,7 @@ class SigningSealer:
 
     def seal(self, topic: bytes, key: bytes, header: Header, plaintext: bytes) -> bytes:
         """The envelope. The caller never uses a counter twice with one key."""
-        head = _HEADER.pack(ENVELOPE_VERSION, *header)
+        head = pack_header(header)
         sealed = head + AESGCM(key).encrypt(_nonce(header), plaintext, topic + head)
         return sealed + self._signer.sign(topic + sealed)
 
@@ -83,11 +45,11 @@ class VerifyingOpener:
         """The plaintext. Raises BadSeal for anything that the broker did not seal for this room."""
         header = read_header(envelope)
         try:
-            self._verifier.verify(envelope[-_SIGNATURE_BYTES:], topic + envelope[:-_SIGNATURE_BYTES])
+            self._verifier.verify(envelope[-SIGNATURE_BYTES:], topic + envelope[:-SIGNATURE_BYTES])
             return AESGCM(key).decrypt(
                 _nonce(header),
-                envelope[_HEADER.size : -_SIGNATURE_BYTES],
-                topic + envelope[: _HEADER.size],
+                envelope[HEADER_BYTES:-SIGNATURE_BYTES],
+                topic + envelope[:HEADER_BYTES],
             )
         except (InvalidSignature, InvalidTag) as error:
             raise BadSeal("the seal or the signature does not hold") from error

@@ -1,0 +1,185 @@
+"""Core: the feed side of rooms: topics, keys and their turns, counters, beacons, presence notices.
+
+Everything here lives only as long as the broker runs. Per room there is one counter for each key, and
+every message takes the next: that is the nonce, so it never repeats under one key.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from chat_broker.log import entry_bytes
+from chat_protocol.codec import encode_plain
+from chat_protocol.messages import (
+    ENTRIES_BYTES_MAX,
+    NAMES_PER_MESSAGE_MAX,
+    AnyFeed,
+    Beacon,
+    Entry,
+    Presence,
+    Publication,
+)
+from chat_protocol.envelope import Header, Sealer
+
+#: Seconds from a room's last publication to its beacons; the last figure repeats.
+BEACON_S = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+PRESENCE_S = 0.25  # changes within this time make one notice
+PRESENCE_S_PER_NAME = 0.0005  # and longer where more people are told
+
+
+class RoomFeed:
+    """One room's side of the feed. `holders` are the accounts that were given the current key."""
+
+    __slots__ = (
+        "alarm_at",
+        "beacon_at",
+        "beacon_step",
+        "counter",
+        "generation",
+        "holders",
+        "joined",
+        "key",
+        "left",
+        "presence",
+        "presence_at",
+        "topic",
+    )
+
+    def __init__(self, topic: bytes, key: bytes) -> None:
+        self.topic = topic
+        self.key = key
+        self.generation = 1
+        self.counter = 0
+        self.holders: set[int] = set()
+        self.presence = 1
+        self.joined: set[str] = set()
+        self.left: set[str] = set()
+        self.beacon_at: float | None = None
+        self.beacon_step = 0
+        self.presence_at: float | None = None
+        self.alarm_at: float | None = None  # the earliest alarm that is set for this room
+
+
+class Feed:
+    """All rooms' feeds. `outgoing` collects (topic, envelope) for the shell to send, in order."""
+
+    def __init__(self, run: bytes, sealer: Sealer, random: Callable[[int], bytes]) -> None:
+        self.run = run
+        self.sealer = sealer
+        self.outgoing: list[tuple[bytes, bytes]] = []
+        self._random = random
+        self._rooms: dict[str, RoomFeed] = {}
+        self._alarms: list[tuple[float, str]] = []
+
+    def room(self, name: str) -> RoomFeed:
+        feed = self._rooms.get(name)
+        if feed is None:
+            feed = self._rooms[name] = RoomFeed(self._random(16), self._random(32))
+        return feed
+
+    def held_by(self, account: int) -> list[str]:
+        """The rooms whose current key an account was given."""
+        return [name for name, feed in self._rooms.items() if account in feed.holders]
+
+    def turn(self, name: str) -> RoomFeed:
+        """A new key for a room; nobody holds it yet."""
+        feed = self.room(name)
+        feed.key = self._random(32)
+        feed.generation += 1
+        feed.counter = 0
+        feed.holders.clear()
+        return feed
+
+    def publish(self, name: str, entries: list[Entry], clock: float) -> None:
+        """Entries of one room, in publications of bounded size; beacons follow."""
+        for some in _bounded(entries):
+            self._send(self.room(name), Publication(some))
+        self.pull_beacons(name, clock)
+
+    def pull_beacons(self, name: str, clock: float) -> None:
+        """Let the room's next beacons come 0.3 s and 1 s from now."""
+        feed = self.room(name)
+        feed.beacon_step = 0
+        feed.beacon_at = clock + BEACON_S[0]
+        self._set_alarm(name, feed)
+
+    def presence_changed(self, name: str, who: str, *, came: bool, present: int, clock: float) -> None:
+        """An account came to a room or went; a notice follows shortly, with others."""
+        feed = self.room(name)
+        here, there = (feed.joined, feed.left) if came else (feed.left, feed.joined)
+        if who in there:
+            there.discard(who)
+        else:
+            here.add(who)
+        if feed.presence_at is None:
+            feed.presence_at = clock + PRESENCE_S + present * PRESENCE_S_PER_NAME
+            self._set_alarm(name, feed)
+
+    def next_deadline(self) -> float | None:
+        return self._alarms[0][0] if self._alarms else None
+
+    def tick(self, clock: float, stored: Callable[[str], int], present: Callable[[str], int]) -> None:
+        """Send the beacons and notices that are due. The callables give a room's stored head and how
+        many follow it; a room that nobody follows falls silent."""
+        while self._alarms and self._alarms[0][0] <= clock:
+            _, name = heapq.heappop(self._alarms)
+            feed = self._rooms[name]
+            feed.alarm_at = None
+            listeners = present(name)
+            if feed.presence_at is not None and feed.presence_at <= clock:
+                self._notice(feed, listeners)
+            if feed.beacon_at is not None and feed.beacon_at <= clock:
+                self._beacon(feed, stored(name), listeners, clock)
+            self._set_alarm(name, feed)
+
+    def _set_alarm(self, name: str, feed: RoomFeed) -> None:
+        """One alarm a room is enough: one that comes too early sets the next."""
+        at = min((at for at in (feed.beacon_at, feed.presence_at) if at is not None), default=None)
+        if at is not None and (feed.alarm_at is None or at < feed.alarm_at):
+            feed.alarm_at = at
+            heapq.heappush(self._alarms, (at, name))
+
+    def _beacon(self, feed: RoomFeed, head: int, listeners: int, clock: float) -> None:
+        feed.beacon_at = None
+        if not listeners:
+            return
+        self._send(feed, Beacon(head, feed.presence))
+        passed = BEACON_S[0] if feed.beacon_step == 0 else 0.0
+        feed.beacon_step = min(feed.beacon_step + 1, len(BEACON_S) - 1)
+        feed.beacon_at = clock + BEACON_S[feed.beacon_step] - passed
+
+    def _notice(self, feed: RoomFeed, listeners: int) -> None:
+        feed.presence_at = None
+        joined, left = sorted(feed.joined), sorted(feed.left)
+        feed.joined.clear()
+        feed.left.clear()
+        if not joined and not left:
+            return
+        feed.presence += 1
+        if len(joined) + len(left) > NAMES_PER_MESSAGE_MAX:
+            notice = Presence(feed.presence, listeners, [], [], whole=False)
+        else:
+            notice = Presence(feed.presence, listeners, joined, left)
+        if listeners:
+            self._send(feed, notice)
+
+    def _send(self, feed: RoomFeed, message: AnyFeed) -> None:
+        feed.counter += 1
+        header = Header(self.run, feed.generation, feed.counter)
+        self.outgoing.append(
+            (feed.topic, self.sealer.seal(feed.topic, feed.key, header, encode_plain(message)))
+        )
+
+
+def _bounded(entries: list[Entry]) -> list[list[Entry]]:
+    """Cut entries into runs of at most ENTRIES_BYTES_MAX encoded bytes."""
+    runs: list[list[Entry]] = []
+    size = ENTRIES_BYTES_MAX
+    for entry in entries:
+        size += entry_bytes(entry)
+        if size > ENTRIES_BYTES_MAX:
+            runs.append([])
+            size = entry_bytes(entry)
+        runs[-1].append(entry)
+    return runs

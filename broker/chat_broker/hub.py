@@ -1,0 +1,201 @@
+"""Core: the hub. Messages and the time go in; replies, feed messages and the next deadline come out.
+
+The shell's round: `receive` everything that waits, then `flush` (one batch to the log), then `tick`,
+then send what `take` gives, then sleep until `next_deadline`, a message or a result of the log; on the
+latter, `log_results` first. The hub opens no socket and reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chat_broker.accounts import OPERATOR, AccountMade, KeyChange, Role, ServerKind
+from chat_broker.clock import Now
+from chat_broker.commands import COMMANDS, Command, May
+from chat_broker.feed import Feed
+from chat_broker.log import Log
+from chat_broker.roster import STALL_S, Session
+from chat_broker.settings import Settings
+from chat_broker.state import State
+from chat_protocol.errors import BadFrame, Code, StorageError
+from chat_protocol.messages import LOBBY, AnyRequest, Message, RoomKind, SessionRequest
+from chat_protocol.envelope import Sealer
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """What the hub wants done: `replies` to ROUTER, `feed` to PUB, `notes` to the broker's own log."""
+
+    replies: list[tuple[bytes, Message]]
+    feed: list[tuple[bytes, bytes]]
+    notes: list[tuple[str, dict[str, object]]]
+
+
+class Hub:
+    """The broker without its sockets. `random(n)` gives n unpredictable bytes."""
+
+    def __init__(
+        self,
+        log: Log,
+        sealer: Sealer,
+        random: Callable[[int], bytes],
+        now: Now,
+        settings: Settings | None = None,
+    ) -> None:
+        self.state = State(log, Feed(random(8), sealer, random), settings or Settings(), random, now)
+
+    def found(self, operator_key: bytes, process_invite: bytes | None) -> None:
+        """Begin to serve: the operator's account and the lobby are made where they are missing."""
+        state = self.state
+        state.process_invite = process_invite
+        operator = state.accounts.named(OPERATOR)
+        if operator is None:
+            made = AccountMade(OPERATOR, operator_key, Role.OPERATOR)
+            operator = state.accounts.by_id[state.propose_server(ServerKind.ACCOUNT, made).seq]
+        elif operator_key not in operator.keys:
+            change = KeyChange(operator.id, operator_key)
+            state.propose_server(ServerKind.KEY_ADDED, change, operator)
+        if state.rooms.get(LOBBY) is None:
+            state.make_room(LOBBY, RoomKind.PUBLIC, [], operator)
+        state.flush()
+
+    # ------------------------------------------------------------------ who gets past the handshake
+
+    def admits(self, key: bytes, now: Now) -> bool:
+        """Whether a public key may connect to the command socket."""
+        state = self._advance(now)
+        account = state.accounts.by_key.get(key)
+        if account is not None:
+            return not account.banned
+        return (
+            state.settings.open
+            or key == state.process_invite
+            or state.accounts.live_invite(key, state.now.wall) is not None
+        )
+
+    def admits_feed(self, token: bytes) -> bool:
+        """Whether a feed token is a live session's."""
+        return self.state.roster.has_feed_token(token)
+
+    # ------------------------------------------------------------------ messages and time
+
+    def receive(self, peer: bytes, key: bytes, message: AnyRequest, now: Now) -> None:
+        """One request from the connection with this routing id and this CURVE key."""
+        state = self._advance(now)
+        command = COMMANDS[type(message)]
+        session = self._session(peer, message)
+        if session is None and command.may is not May.CONNECTION:
+            text = "say Hello first: this connection has no such session"
+            state.refuse_now(peer, message.request, Code.UNKNOWN_SESSION, text)
+            return
+        if session is not None:
+            state.roster.hear(session)
+        if self._may_ask(command, peer, session, message):
+            self._handle(command, peer, key, session, message)
+
+    def receive_bad(self, peer: bytes, error: BadFrame, now: Now) -> None:
+        """Something that is no message came from this connection."""
+        self._advance(now).refuse_now(peer, error.request, error.code, str(error)[:200])
+
+    def flush(self, now: Now) -> None:
+        """The queue is drained: what was proposed goes to the log as one batch."""
+        self._advance(now).flush()
+
+    def log_results(self, now: Now) -> None:
+        """The log has results."""
+        state = self._advance(now)
+        state.take_results()
+        state.flush()
+
+    def tick(self, now: Now) -> None:
+        """Do what is due: leases, beacons, presence notices."""
+        state = self._advance(now)
+        for session in state.roster.expired():
+            text = f"nothing was heard from this client for {state.roster.lease_s:g} s"
+            state.end_session(session, Code.EXPIRED, text)
+        state.feed.tick(
+            now.clock,
+            lambda name: state.rooms[name].stored,
+            lambda name: len(state.roster.present(name)),
+        )
+
+    def next_deadline(self) -> float | None:
+        """On the monotonic clock; None when nothing is planned."""
+        deadlines = [self.state.feed.next_deadline()]
+        if len(self.state.roster):
+            deadlines.append(self.state.now.clock + STALL_S / 2)
+        return min((at for at in deadlines if at is not None), default=None)
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether the log still has something to store."""
+        return self.state.is_storing
+
+    def stop(self, now: Now) -> None:
+        """Say goodbye to everyone. What was taken is stored before: the shell has flushed and waited."""
+        state = self._advance(now)
+        for session in state.roster:
+            state.end_session(session, Code.SHUTTING_DOWN, "the broker is stopping")
+
+    def take(self) -> Outgoing:
+        """What is to be done now; each thing once."""
+        state = self.state
+        outgoing = Outgoing(state.replies, state.feed.outgoing, state.notes)
+        state.replies, state.feed.outgoing, state.notes = [], [], []
+        return outgoing
+
+    # ------------------------------------------------------------------
+
+    def _advance(self, now: Now) -> State:
+        self.state.now = now
+        self.state.roster.advance(now.clock)
+        return self.state
+
+    def _session(self, peer: bytes, message: AnyRequest) -> Session | None:
+        """The session a request speaks for: its token counts only on the connection of its Hello."""
+        session = self.state.roster.at(peer)
+        if session is None or not isinstance(message, SessionRequest) or message.token != session.token:
+            return None
+        return session
+
+    def _may_ask(self, command: Command, peer: bytes, session: Session | None, message: AnyRequest) -> bool:
+        state, request = self.state, message.request
+        limits = state.settings.limits
+        if session is not None and session.account.banned:
+            state.refuse_now(peer, request, Code.BANNED, "you are banned from this broker")
+        elif session is not None and session.key not in session.account.keys:
+            state.refuse_now(peer, request, Code.REVOKED, "this key was revoked")
+        elif command.may is May.OPERATOR and session and session.account.role is not Role.OPERATOR:
+            state.refuse_now(peer, request, Code.NOT_ALLOWED, "only the operator may do this")
+        elif session is not None and session.in_flight >= limits.requests_in_flight:
+            text = f"more than {limits.requests_in_flight} requests wait for their answers"
+            state.refuse_now(peer, request, Code.TOO_MANY_IN_FLIGHT, text, retry_ms=100)
+        elif command.writes and state.storage_error and state.now.clock < state.storage_retry_at:
+            state.refuse_now(
+                peer, request, state.storage_error.code, str(state.storage_error), retry_ms=1_000
+            )
+        elif state.pending_bytes > state.settings.pending_bytes_max:
+            state.refuse_now(peer, request, Code.BUSY, "the broker is catching up", retry_ms=200)
+        else:
+            return True
+        return False
+
+    def _handle(
+        self, command: Command, peer: bytes, key: bytes, session: Session | None, message: AnyRequest
+    ) -> None:
+        state = self.state
+
+        def handle(_: Now) -> None:
+            try:
+                if command.may is May.CONNECTION:
+                    command.handle(state, peer, key, message)
+                elif session is not None and state.roster.is_alive(session):
+                    command.handle(state, session, message)
+            except StorageError as error:
+                state.refuse_now(peer, message.request, error.code, str(error), retry_ms=1_000)
+
+        if command.settled:
+            state.when_settled(peer, session, handle)
+        else:
+            handle(state.now)

@@ -1,0 +1,174 @@
+"""Handlers: making rooms, and who belongs to them."""
+
+from __future__ import annotations
+
+from chat_broker.accounts import Account
+from chat_broker.rooms import Room
+from chat_broker.roster import Session
+from chat_broker.state import State
+from chat_protocol.errors import BadName, Code
+from chat_protocol.messages import (
+    Add,
+    Added,
+    Create,
+    Done,
+    EntryKind,
+    Leave,
+    Membership,
+    Remove,
+    RoomKind,
+)
+from chat_protocol.names import check_room, direct_accounts
+
+
+def reach(state: State, session: Session, request: int, ref: str) -> Room | None:
+    """The room behind a reference, refusing what is none. A direct room is made when it is first
+    reached for; a private room is no room to those who never were in it."""
+    account = session.account
+    name = state.room_id(account.id, ref)
+    if name is None:
+        text = f"nobody is called {ref[1:]} here"
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ACCOUNT, text)
+        return None
+    room = state.rooms.get(name)
+    if room is not None:
+        return room
+    pair = direct_accounts(name)
+    if pair is None or account.id not in pair:
+        text = f"there is no room {ref}; /rooms lists them, /create {ref} makes it"
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ROOM, text)
+        return None
+    return _make_direct(state, session, request, name, pair)
+
+
+def _make_direct(
+    state: State, session: Session, request: int, name: str, pair: tuple[int, int]
+) -> Room | None:
+    account = session.account
+    if account.directs_made >= state.settings.directs_per_account:
+        text = f"you have begun {account.directs_made} direct conversations, the most this broker allows"
+        state.refuse(session.peer, session, request, Code.TOO_MANY_ROOMS, text)
+        return None
+    members = [state.accounts.by_id.get(one) for one in dict.fromkeys(pair)]
+    if None in members:
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ACCOUNT, "nobody has that account")
+        return None
+    known = [member for member in members if member is not None]
+    room = state.make_room(name, RoomKind.DIRECT, known, account)
+    for member in known:
+        if member is not account:
+            _announce(state, room, member, account.name)
+    return room
+
+
+def create(state: State, session: Session, message: Create) -> None:
+    account, request = session.account, message.request
+    try:
+        name = check_room(message.room)
+    except BadName as error:
+        state.refuse(session.peer, session, request, Code.BAD_NAME, str(error))
+        return
+    existing = state.rooms.get(name)
+    if message.kind is RoomKind.DIRECT:
+        text = "a direct room is opened by the other's name: @name"
+        state.refuse(session.peer, session, request, Code.NOT_ALLOWED, text)
+    elif existing is not None:
+        if existing.kind is message.kind and existing.keeper == account.id:
+            state.reply(session.peer, session, Done(request))  # the same request again, after a lost answer
+        else:
+            text = f"the name {name} is taken"
+            state.refuse(session.peer, session, request, Code.ROOM_EXISTS, text)
+    elif account.rooms_made >= state.settings.limits.rooms_per_account:
+        text = f"you have made {account.rooms_made} rooms, the most this broker allows"
+        state.refuse(session.peer, session, request, Code.TOO_MANY_ROOMS, text)
+    else:
+        members = [account] if message.kind is RoomKind.PRIVATE else []
+        room = state.make_room(name, message.kind, members, account)
+        for member in members:
+            _announce(state, room, member, account.name, but=session)
+        state.note("room_created", room=name, by=account.name)
+        state.reply(session.peer, session, Done(request))
+
+
+def add(state: State, session: Session, message: Add) -> None:
+    room = _private_room(state, session, message.request, message.room)
+    if room is None:
+        return
+    other = state.accounts.named(message.name)
+    if other is None:
+        text = f"nobody is called {message.name} here"
+        state.refuse(session.peer, session, message.request, Code.NO_SUCH_ACCOUNT, text)
+        return
+    if other.id not in room.members:
+        member = Membership(other.id, other.name)
+        state.propose_event(room.name, EntryKind.ADDED, member, session.account)
+        _announce(state, room, other, session.account.name)
+    state.reply(session.peer, session, Done(message.request))
+
+
+def remove(state: State, session: Session, message: Remove) -> None:
+    room = _private_room(state, session, message.request, message.room)
+    if room is None:
+        return
+    other = state.accounts.named(message.name)
+    if other is not session.account and room.keeper != session.account.id:
+        text = f"only {room.members.get(room.keeper)} removes members of {room.name}"
+        state.refuse(session.peer, session, message.request, Code.NOT_ALLOWED, text)
+        return
+    if other is not None and other.id in room.members:
+        _end_membership(state, session, room, other)
+    state.reply(session.peer, session, Done(message.request))
+
+
+def leave(state: State, session: Session, message: Leave) -> None:
+    name = state.room_id(session.account.id, message.room)
+    room = state.rooms.get(name or "")
+    if room is not None and room.kind is RoomKind.DIRECT:
+        text = "a direct conversation cannot be left; close it instead"
+        state.refuse(session.peer, session, message.request, Code.NOT_ALLOWED, text)
+        return
+    if room is not None and session.account.id in room.members:
+        _end_membership(state, session, room, session.account)
+    state.reply(session.peer, session, Done(message.request))
+
+
+def _end_membership(state: State, session: Session, room: Room, account: Account) -> None:
+    """The entry that ends it goes out under the old key; what follows, under a new one."""
+    by = session.account
+    state.propose_event(room.name, EntryKind.REMOVED, Membership(account.id, account.name), by)
+    state.turn_key(room.name)
+    left = account is by
+    code = Code.LEFT if left else Code.REMOVED
+    text = f"you left {room.name}" if left else f"{by.name} removed you from {room.name}"
+    state.note("member_removed", room=room.name, name=account.name, by=by.name)
+
+    def close(_: object) -> None:
+        for its in state.roster.of_account(account.id):
+            state.close_room(its, room, code, text)
+
+    state.when_stored(b"", None, 0, close)
+
+
+def _private_room(state: State, session: Session, request: int, ref: str) -> Room | None:
+    """The private room of which this session's account is a member, refusing anything else."""
+    room = state.rooms.get(ref.lower())
+    if room is None or not room.may_read(session.account.id):
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ROOM, f"you are in no room {ref}")
+    elif room.kind is not RoomKind.PRIVATE:
+        text = f"{ref} is not a private room: it has no members to add or remove"
+        state.refuse(session.peer, session, request, Code.NOT_ALLOWED, text)
+    else:
+        return room
+    return None
+
+
+def _announce(state: State, room: Room, account: Account, by: str, *, but: Session | None = None) -> None:
+    """When it is stored, tell an account's sessions that they may open a room."""
+
+    def tell(_: object) -> None:
+        for session in state.roster.of_account(account.id):
+            if session is not but:
+                notice = Added(0, room.name, room.title(account.id), room.kind, by)
+                state.reply_now(session.peer, notice)
+
+    state.when_stored(b"", None, 0, tell)

@@ -1,0 +1,96 @@
+"""Core: exactly once. Judges each Say against what its instance has sent into that room before.
+
+A connection may lose or repeat requests without telling anyone, and an old and a new connection may
+interleave. So a Say names the request before it (`prev`), and per instance and room the log keeps the
+newest id and a window of answers (SPEC.md, "Exactly once").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from chat_broker.log import Answer, Log, OnceKey, Sender, SenderKey
+from chat_protocol.messages import Say
+
+INSTANCE_KEPT_MS = 7 * 24 * 3600 * 1000
+SENDERS_CACHED_MAX = 20_000
+_CLOCK_SKEW_MS = 3_600_000  # an instance may seem this much younger than now: the clock was set back
+
+
+def new_instance(wall: int, random: bytes) -> bytes:
+    """An instance carries its birth: 8 bytes of the broker's clock, then 8 random ones."""
+    return wall.to_bytes(8, "big") + random
+
+
+def say_digest(message: Say) -> bytes:
+    """What makes two Says the same: their lines and `once` key."""
+    digest = hashlib.sha256(message.once or b"")
+    for line in message.lines:
+        data = line.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(4, "big") + data)
+    return digest.digest()[:8]
+
+
+@dataclass(slots=True)
+class _Cached:
+    sender: Sender
+    ticket: int = 0  # the batch that stores its newest change
+
+
+@dataclass(slots=True)
+class Sends:
+    """Senders in use. Those whose changes are stored may be forgotten here: the log has them."""
+
+    log: Log
+    window: int
+    _cache: OrderedDict[SenderKey, _Cached] = field(default_factory=OrderedDict)
+    _onces: dict[OnceKey, tuple[Answer, int]] = field(default_factory=dict)  # not yet stored, and their batch
+
+    def sender(self, key: SenderKey) -> Sender:
+        """The sender as it is after everything ahead, stored or not. Raises StorageError."""
+        cached = self._cache.get(key)
+        if cached is None:
+            cached = self._cache[key] = _Cached(self.log.sender(key) or Sender())
+        self._cache.move_to_end(key)
+        return cached.sender
+
+    def is_forgotten(self, key: SenderKey, wall: int) -> bool:
+        """Whether what this instance said before may have been forgotten."""
+        born = int.from_bytes(key.instance[:8], "big")
+        return self.sender(key).last == 0 and not -_CLOCK_SKEW_MS <= wall - born <= INSTANCE_KEPT_MS
+
+    def once(self, key: OnceKey) -> Answer | None:
+        """The answer that a `once` key was given before."""
+        waiting = self._onces.get(key)
+        return waiting[0] if waiting else self.log.once(key)
+
+    def record(self, key: SenderKey, request: int, answer: Answer, ticket: int) -> Sender:
+        """A Say was taken, or answered from its `once` key; the sender as it must be stored with it."""
+        cached = self._cache[key]
+        cached.ticket = ticket
+        sender = cached.sender
+        sender.last = request
+        sender.answers[request] = answer
+        while len(sender.answers) > self.window:
+            sender.answers.popitem(last=False)
+        return sender
+
+    def record_once(self, key: OnceKey, answer: Answer, ticket: int) -> None:
+        self._onces[key] = (answer, ticket)
+
+    def stored(self, ticket: int) -> None:
+        """Everything up to this batch is stored."""
+        for once in [key for key, (_, waits) in self._onces.items() if waits <= ticket]:
+            del self._onces[once]
+        while len(self._cache) > SENDERS_CACHED_MAX:
+            key, cached = next(iter(self._cache.items()))
+            if cached.ticket > ticket:
+                break
+            del self._cache[key]
+
+    def forget(self) -> None:
+        """Nothing on its way was stored: begin again from the log."""
+        self._cache.clear()
+        self._onces.clear()

@@ -1,0 +1,119 @@
+"""The broker's ZeroMQ sockets: the only place that opens any, with the options that keep them safe.
+
+Each option answers something that was seen to go wrong with libzmq 4.3.5; docs/architecture.md tells
+which. High-water marks are set before bind, the ZAP handler is bound before all.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import zmq
+
+from chat_broker.auth import COMMAND_DOMAIN, FEED_DOMAIN, KeyPair
+from chat_protocol.address import Address
+from chat_protocol.errors import SetupError
+from chat_protocol.messages import FEED_INBOUND_BYTES_MAX, FRAME_BYTES_MAX
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+
+
+@dataclass
+class Sockets:
+    """`command` is the ROUTER, `feed` the PUB, `zap` the authenticator; the ports are those bound."""
+
+    context: Context
+    command: Socket
+    feed: Socket
+    zap: Socket
+    port: int
+    feed_port: int
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close everything; what is queued for peers has `linger_ms` to leave."""
+        for one in (self.command, self.feed, self.zap):
+            one.close(linger=linger_ms)
+        self.context.term()
+
+
+def open_sockets(host: str, port: int, feed_port: int, keys: KeyPair) -> Sockets:
+    """Bind both ports (0: any free one). Raises SetupError with a sentence when that cannot be."""
+    if not zmq.has("curve"):
+        raise SetupError("this libzmq was built without CURVE; install pyzmq's own wheel")
+    context: Context = zmq.Context()
+    opened: list[Socket] = []
+    try:
+        zap = _socket(context, zmq.REP, opened)
+        zap.bind(ZAP_ENDPOINT)
+        command = _socket(context, zmq.ROUTER, opened)
+        _guard(command, host, COMMAND_DOMAIN)
+        command.curve_server = True
+        command.curve_secretkey = keys.secret
+        command.router_mandatory = True
+        command.setsockopt(zmq.ROUTER_HANDOVER, 0)
+        command.set_hwm(256)
+        command.maxmsgsize = FRAME_BYTES_MAX
+        feed = _socket(context, zmq.PUB, opened)
+        _guard(feed, host, FEED_DOMAIN)
+        feed.plain_server = True
+        feed.sndhwm = 1_000
+        feed.maxmsgsize = FEED_INBOUND_BYTES_MAX
+        return Sockets(context, command, feed, zap, _bind(command, host, port), _bind(feed, host, feed_port))
+    except SetupError:
+        for one in opened:
+            one.close(linger=0)
+        context.term()
+        raise
+
+
+def connect_operator(address: Address, keys: KeyPair) -> tuple[Context, Socket]:
+    """A DEALER to a running broker, as its operator; the caller closes it and ends the context."""
+    context: Context = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.linger = 0
+    dealer.curve_publickey, dealer.curve_secretkey = keys.public, keys.secret
+    dealer.curve_serverkey = address.key or b""
+    dealer.ipv6 = ":" in address.host
+    dealer.connect(address.endpoint)
+    return context, dealer
+
+
+def _socket(context: Context, kind: int, opened: list[Socket]) -> Socket:
+    one = context.socket(kind)
+    one.linger = 0
+    opened.append(one)
+    return one
+
+
+def _guard(one: Socket, host: str, domain: bytes) -> None:
+    """What both ports need: an authenticator that must be asked, and dead peers noticed."""
+    one.zap_domain = domain
+    one.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    one.handshake_ivl = 3_000
+    one.heartbeat_ivl = 5_000
+    one.heartbeat_timeout = 15_000
+    one.heartbeat_ttl = 20_000
+    one.backlog = 1_024
+    one.ipv6 = ":" in host
+
+
+def _bind(one: Socket, host: str, port: int) -> int:
+    try:
+        number = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        raise SetupError(f"--host {host} is no address of this machine: {error.strerror}") from error
+    place = f"[{number}]" if ":" in str(number) else number
+    try:
+        one.bind(f"tcp://{place}:{port or '*'}")
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EADDRINUSE:
+            text = f"port {port} on {host} is in use; stop what uses it, or choose --port and --feed-port"
+        else:
+            text = f"port {port} on {host} cannot be opened: {error.strerror}"
+        raise SetupError(text) from error
+    endpoint = one.getsockopt_string(zmq.LAST_ENDPOINT)
+    return int(endpoint.rsplit(":", 1)[1])

@@ -1,0 +1,155 @@
+"""Start a broker: folder, log, keys, ports, and the line that says it is ready."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import platformdirs
+import structlog
+
+from chat_broker.auth import KeyPair, new_keys, write_private
+from chat_broker.folder import DataFolder
+from chat_broker.hub import Hub
+from chat_broker.machine import raise_descriptor_limit
+from chat_broker.server import Note, Server, Waker, read_clock
+from chat_broker.settings import Settings
+from chat_broker.sockets import Sockets, open_sockets
+from chat_broker.sqlite_log import SqliteLog
+from chat_protocol.address import Address
+from chat_protocol.sealing import SigningSealer
+
+CONNECTION_DIR = "simple-chat"
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to listen, and (`advertise`) what others are told instead: host, port, feed port."""
+
+    host: str
+    port: int
+    feed_port: int
+    advertise: tuple[str, int | None, int | None] | None = None
+
+
+def connection_file(port: int) -> Path:
+    """Where clients of the same user on the same machine find the broker on this port."""
+    return Path(platformdirs.user_runtime_dir(CONNECTION_DIR)) / f"{port}.url"
+
+
+def serve(
+    folder: DataFolder, place: Place, settings: Settings, *, print_invite: bool, log_format: str
+) -> None:
+    """Run a broker until SIGINT or SIGTERM. Raises SetupError or StorageError if it cannot start."""
+    note = _configure_notes(log_format)
+    clients = raise_descriptor_limit()
+    folder.prepare()
+    waker = Waker()
+    log = SqliteLog(folder.path, wake=waker, backup_secrets=folder.secrets)
+    try:
+        if log.secrets:
+            folder.restore_secrets(log.secrets)
+            log.forget_secrets()
+        keys, operator, invite = folder.broker_keys(), folder.operator_keys(), new_keys()
+        sockets = open_sockets(place.host, place.port, place.feed_port, keys)
+        public = _public_address(place, sockets, keys)
+        hub = Hub(
+            log, SigningSealer(os.urandom(32)), os.urandom, read_clock(), _with_feed(settings, place, sockets)
+        )
+        hub.found(operator.public, invite.public)
+        server = Server(hub, sockets, waker, note)
+        waker.watch_signals()
+        signal.signal(signal.SIGINT, server.stop)
+        signal.signal(signal.SIGTERM, server.stop)
+        local = Address(_WILDCARDS.get(place.host, place.host), sockets.port, keys.public, invite.secret)
+        handed = connection_file(sockets.port)
+        folder.announce(local, public)
+        _write_connection_file(handed, local, note)
+        if log.restored:
+            note("restored", {"epoch": log.epoch.hex()})
+        note("ready", {"port": sockets.port, "feed_port": sockets.feed_port, "clients_max": clients})
+        url = Address(public.host, public.port, keys.public, invite.secret if print_invite else None)
+        print(f"ready {url}", flush=True)
+        try:
+            server.run()
+        finally:
+            handed.unlink(missing_ok=True)
+            folder.withdraw()
+            sockets.close(linger_ms=1_000)
+        note("stopped", {})
+    finally:
+        log.close()
+        waker.close()
+        folder.release()
+
+
+def backup_stopped(folder: DataFolder, path: str) -> None:
+    """Back up the log of a broker that does not run. Raises SetupError or StorageError."""
+    folder.prepare()
+    done = threading.Event()
+    try:
+        log = SqliteLog(folder.path, wake=done.set, backup_secrets=folder.secrets)
+        log.backup(path, 1)
+        done.wait()
+        log.close()
+        for result in log.take_results():
+            if result.error is not None:
+                raise result.error
+    finally:
+        folder.release()
+
+
+def _with_feed(settings: Settings, place: Place, sockets: Sockets) -> Settings:
+
+    host, _, feed_port = place.advertise or ("", None, None)
+    return replace(settings, feed_host=host, feed_port=feed_port or sockets.feed_port)
+
+
+def _public_address(place: Place, sockets: Sockets, keys: KeyPair) -> Address:
+    """The address for others: as advertised, else as bound, a wildcard becoming this machine's name."""
+    if place.advertise:
+        host, port, _ = place.advertise
+        return Address(host, port or sockets.port, keys.public)
+    host = socket.gethostname() if place.host in _WILDCARDS else place.host
+    return Address(host, sockets.port, keys.public)
+
+
+def _write_connection_file(path: Path, address: Address, note: Note) -> None:
+    """Let local clients find us. Without a runtime folder they need the URL, which is no reason to stop."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        write_private(path, f"{address}\n".encode())
+    except OSError as error:
+        note("no_connection_file", {"path": str(path), "reason": error.strerror})
+
+
+def _configure_notes(log_format: str) -> Note:
+    """The broker's own log, on stderr: one line an event, as text or JSON."""
+    renderer: structlog.typing.Processor
+    if log_format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=18)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    log = structlog.get_logger()
+
+    def note(event: str, what: dict[str, object]) -> None:
+        log.info(event, **{name: value for name, value in what.items() if value is not None})
+
+    return note

@@ -1,0 +1,152 @@
+"""The client's folder: keys, the brokers it knows, how far rooms were read.
+
+    keys/FINGERPRINT/bob.key       bob's secret key at that broker, once it is enrolled there
+    keys/FINGERPRINT/bob.new       the same before it is
+    keys/FINGERPRINT/bob.cursors   how far bob has read there
+    known_brokers                  HOST:PORT and the key that was seen there first
+
+FINGERPRINT is the broker's (`chat_protocol.address.fingerprint`). Files with secrets are readable by
+their owner alone, and not used otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from chat_protocol.address import Address, decode_key, encode_key, fingerprint
+from chat_protocol.errors import BadAddress, SetupError, Unreachable
+from chat_protocol.messages import Cursor
+
+
+class Home:
+    """A client's folder; made when something is first written. Raises SetupError for what the disk or
+    the permissions do not allow."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    # ------------------------------------------------------------------ keys
+
+    def secret_key(self, broker: bytes, name: str, make: bytes) -> tuple[bytes, bool]:
+        """The secret key of `name` at a broker and whether it is enrolled there; `make` becomes it if
+        there is none."""
+        folder = self._folder(broker)
+        for suffix, enrolled in ((".key", True), (".new", False)):
+            path = folder / f"{name.lower()}{suffix}"
+            if path.exists():
+                return self._read_key(path), enrolled
+        path = folder / f"{name.lower()}.new"
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return self._read_key(path), False
+        except OSError as error:
+            raise _unusable(path, error) from error
+        with os.fdopen(handle, "wb") as file:
+            file.write(encode_key(make).encode() + b"\n")
+        return make, False
+
+    def enrolled(self, broker: bytes, name: str) -> None:
+        """The broker knows this name's key now."""
+        new = self._folder(broker) / f"{name.lower()}.new"
+        try:
+            new.rename(new.with_suffix(".key"))
+        except FileNotFoundError:
+            pass  # another process of ours was first
+        except OSError as error:
+            raise _unusable(new, error) from error
+
+    def _read_key(self, path: Path) -> bytes:
+        try:
+            check_private(path)
+            return decode_key(path.read_text().strip())
+        except OSError as error:
+            raise _unusable(path, error) from error
+        except (BadAddress, UnicodeDecodeError) as error:
+            raise SetupError(f"{path} holds no key: {error}") from error
+
+    # ------------------------------------------------------------------ known brokers
+
+    def pinned(self, place: str) -> bytes | None:
+        """The key that was seen at HOST:PORT."""
+        for known, key in self._known():
+            if known == place:
+                return key
+        return None
+
+    def check_pin(self, address: Address) -> None:
+        """Raise Unreachable if another key was seen at this place before."""
+        known = self.pinned(address.place)
+        if known is not None and address.key is not None and known != address.key:
+            raise Unreachable(
+                f"the broker at {address.place} had another key before ({fingerprint(known)}) than this "
+                f"address names ({fingerprint(address.key)}): somebody may stand between, or the broker was "
+                "set up anew; ask its operator, and if all is right delete its line from "
+                f"{self.path / 'known_brokers'}"
+            )
+
+    def pin(self, address: Address) -> None:
+        """Remember the key of a broker that was reached."""
+        if address.key is None or self.pinned(address.place) is not None:
+            return
+        path = self.path / "known_brokers"
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(path, "a") as file:
+                file.write(f"{address.place} {encode_key(address.key)}\n")
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def _known(self) -> list[tuple[str, bytes]]:
+        path = self.path / "known_brokers"
+        try:
+            lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
+            return [(place, decode_key(key)) for place, key in lines]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unusable(path, error) from error
+        except (ValueError, BadAddress) as error:
+            raise SetupError(f"{path} cannot be read ({error}); mend or delete it") from error
+
+    # ------------------------------------------------------------------ cursors
+
+    def cursors(self, broker: bytes, name: str) -> dict[str, Cursor]:
+        """How far rooms were read; empty if nothing usable is there."""
+        try:
+            data = (self._folder(broker) / f"{name.lower()}.cursors").read_bytes()
+            return msgspec.msgpack.decode(data, type=dict[str, Cursor])
+        except (OSError, msgspec.DecodeError):
+            return {}  # a convenience: without it the recent lines are shown again
+
+    def save_cursors(self, broker: bytes, name: str, cursors: dict[str, Cursor]) -> None:
+        path = self._folder(broker) / f"{name.lower()}.cursors"
+        draft = path.with_suffix(f".{os.getpid()}")
+        try:
+            draft.write_bytes(msgspec.msgpack.encode(cursors))
+            draft.replace(path)
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def _folder(self, broker: bytes) -> Path:
+        folder = self.path / "keys" / fingerprint(broker)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        return folder
+
+
+def check_private(path: Path) -> None:
+    """Raise SetupError unless the file is ours and nobody else may read it."""
+    info = path.stat()
+    if info.st_uid != os.geteuid() or info.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SetupError(f"{path} holds a secret, and others may read it: chmod 600 it and own it")
+
+
+def _unusable(path: Path, error: OSError) -> SetupError:
+    return SetupError(f"{path} cannot be used: {error.strerror}; CHAT_HOME chooses another folder")

@@ -1,0 +1,523 @@
+"""Core: the session. What the broker says, what a person wants and the time go in; requests, actions
+for the connection and events come out. No socket, no clock, no cipher: the shell brings them.
+
+    OFFLINE  --dial at dial_at-->            JOINING   a new connection for every attempt
+    JOINING  --Welcome-->                    LIVE
+    JOINING  --link down, refused for now--> OFFLINE   the next attempt is later, with jitter
+    LIVE     --link down, silence-->         OFFLINE
+    LIVE     --unknown_session, expired-->   JOINING   Hello again on the same connection
+    any      --a final no, close()-->        CLOSED
+
+One connection is one DEALER that never reconnects by itself: so an answer always belongs to the
+session whose token the request carried.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chat_client import events as ev
+from chat_client.actions import Action, Dial, Hangup
+from chat_client.events import Event, Link, Position
+from chat_client.following import RECENT, Following, Start
+from chat_client.outbox import Outbox, Saying, Unsaid
+from chat_client.rooms import FollowedRooms
+from chat_protocol.envelope import Opener
+from chat_protocol.errors import Code, Refused
+from chat_protocol.messages import (
+    AnyReply,
+    Bye,
+    Enroll,
+    Enrolled,
+    Goodbye,
+    Hello,
+    Limits,
+    Message,
+    Ping,
+    Pong,
+    Refusal,
+    Reply,
+    Said,
+    SessionRequest,
+    Welcome,
+)
+from chat_protocol.names import clean_text
+
+WRONG_KEY = "wrong_key"  # why a session was closed, where no broker said so
+JOIN_S = 5.0  # from dialling to Welcome
+DIAL_MIN_S = 0.1
+DIAL_MAX_S = 10.0
+SILENT_PINGS = 3  # pings without an answer after which the link is dead
+ASK_AGAIN_S = 5.0
+WRONG_KEY_TRIES = 3  # handshakes that fail without a reason, in a row
+
+#: Goodbyes and refusals of Hello or Enroll after which trying again is no use.
+_FINAL = frozenset(
+    {
+        Code.REPLACED, Code.BANNED, Code.REVOKED, Code.NAME_TAKEN, Code.BAD_NAME, Code.WRONG_NAME,
+        Code.VERSION, Code.INVITE_INVALID, Code.TOO_MANY_KEYS, Code.NOT_ALLOWED,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to `ask`: a reply, or the broker's no."""
+
+    request: int
+    reply: Reply | Refused
+
+
+@dataclass(slots=True)
+class _Asked:
+    make: Callable[[int, bytes], SessionRequest]
+    sent_at: float
+
+
+class Session:
+    """One client process's side of the protocol.
+
+    `key` is this client's public key, `enrolled` whether the broker is known to know it, `has_invite`
+    whether an invite is at hand. The shell calls one of the input methods, then takes everything from
+    `outgoing`, `actions`, `answers` and `events`, then sleeps until `next_deadline`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        key: bytes,
+        *,
+        enrolled: bool,
+        has_invite: bool,
+        make_opener: Callable[[bytes], Opener],
+        rng: random.Random,
+        software: str = "simple-chat",
+    ) -> None:
+        self.name = name
+        self.link = Link.OFFLINE
+        self.closed: tuple[str, str] | None = None  # code and sentence, once CLOSED
+        self.reason = ""  # why the link is down
+        self.limits = Limits()
+        self.epoch = b""
+        self.account = 0
+        self.bad_seals = 0
+        self.outgoing: list[Message] = []
+        self.actions: list[Action] = []
+        self.answers: list[Answered] = []
+        self.events: deque[Event] = deque()
+        self._key = key
+        self._enrolled = enrolled
+        self._has_invite = has_invite
+        self._invite_tried = False
+        self._own_key_tried = False
+        self._with_invite = False
+        self._make_opener = make_opener
+        self._rng = rng
+        self._software = software
+        self._next_request = 1
+        self._next_ref = 1
+        self._token = b""
+        self._instance: bytes | None = None
+        self._dial_at: float | None = 0.0
+        self._dial_pause_s = DIAL_MIN_S
+        self._join_until: float | None = None
+        self._hello = 0
+        self._wrong_keys = 0
+        self._was_live = False
+        self._ping_s = 3.0
+        self._ping_at: float | None = None
+        self._pings: deque[float] = deque()
+        self._asked: dict[int, _Asked] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._outbox_of: dict[int, Outbox] = {}
+        self._rooms = FollowedRooms(self)
+
+    # ------------------------------------------------------------------ what the user wants
+
+    def open(self, room: str, start: Start = RECENT, *, now: float) -> None:
+        """Follow a room from `start` on; RoomOpened or RoomClosed follows."""
+        self._rooms.open(room, start, now)
+
+    def close_room(self, room: str) -> None:
+        """Follow a room no longer."""
+        self._rooms.close(room)
+
+    def following(self, room: str) -> Following | None:
+        """The room of that id, title or name it was opened by, if it is followed."""
+        return self._rooms.find(room)
+
+    def followed(self) -> list[Following]:
+        return self._rooms.all()
+
+    def say(self, text: str, room: str, once: bytes | None = None) -> int:
+        """Say a line; Stored or Failed with the returned ref follows, whatever happens on the way."""
+        ref = self._next_ref
+        self._next_ref += 1
+        following = self._rooms.find(room)
+        name = (following.title if following else room).lower()
+        outbox = self._outboxes.setdefault(name, Outbox(name))
+        outbox.add(Unsaid(ref, text, once))
+        return ref
+
+    def unanswered(self) -> int:
+        """Lines neither stored nor failed yet."""
+        return sum(len(outbox) for outbox in self._outboxes.values())
+
+    def ask(self, make: Callable[[int, bytes], SessionRequest], now: float) -> int:
+        """Send the request that `make(request id, token)` gives, again after each reconnection until it
+        is answered; the answer comes as Answered with the returned id."""
+        request = self.take_request()
+        self._asked[request] = _Asked(make, now)
+        if self.link is Link.LIVE:
+            self.outgoing.append(make(request, self._token))
+        return request
+
+    def forget(self, request: int) -> None:
+        """Nobody waits for this answer any more."""
+        self._asked.pop(request, None)
+
+    def pause(self, paused: bool, now: float) -> None:
+        """Whoever takes the events is behind: drop what the feed brings and fetch nothing until told
+        to go on. Nothing is lost: the log has it."""
+        self._rooms.pause(paused, now)
+
+    def close(self) -> None:
+        """Leave."""
+        if self.link is Link.LIVE:
+            self.outgoing.append(Bye(self.take_request(), self._token))
+        self._close("closed", "")
+
+    # ------------------------------------------------------------------ what the connection reports
+
+    def link_up(self, now: float) -> None:
+        """The handshake with the broker succeeded."""
+        self._wrong_keys = 0
+        if self.link is Link.JOINING:
+            self._greet()
+
+    def link_down(self, now: float, reason: str) -> None:
+        """The connection was refused or lost."""
+        if self.link in (Link.JOINING, Link.LIVE):
+            self._offline(now, reason)
+
+    def handshake_failed(self, now: float) -> None:
+        """Something answers there and breaks the handshake off: another key than ours was meant for."""
+        self._wrong_keys += 1
+        if self._wrong_keys >= WRONG_KEY_TRIES and not self._was_live:
+            self._close(
+                WRONG_KEY,
+                "what answers there does not hold the broker's key: another broker runs there now, or "
+                "somebody stands between; ask the operator for the current address",
+            )
+        else:
+            self._offline(now, "the handshake failed")
+
+    def not_admitted(self, now: float) -> None:
+        """The broker does not let the key in that was dialled with."""
+        if self._was_live and not self._with_invite:
+            self._close(Code.REVOKED, f"the broker no longer lets {self.name} in with this client's key")
+            return
+        if self._with_invite:
+            self._invite_tried = True
+        else:
+            self._own_key_tried = True
+        if (self._has_invite and not self._invite_tried) or not self._own_key_tried:
+            self._dial(now)
+        elif self._has_invite and not self._enrolled:
+            text = (
+                "the broker does not accept this invite: it is expired, used up or withdrawn; "
+                "ask the operator for a new one (chat-broker invite)"
+            )
+            self._close(Code.INVITE_INVALID, text)
+        else:
+            text = (
+                f"the broker does not know {self.name}'s key on this machine, and the address holds no "
+                "invite; ask the operator for one (chat-broker invite)"
+            )
+            self._close(Code.NOT_ENROLLED, text)
+
+    def feed_not_admitted(self, now: float) -> None:
+        """The feed took the token for none: ours is no session any more, or not yet again."""
+        if self.link is Link.LIVE:
+            self._rejoin(now)
+
+    def receive(self, message: AnyReply, now: float) -> None:
+        """A reply, or something the broker says unasked."""
+        if self.link is Link.CLOSED:
+            return
+        match message:
+            case Enrolled():
+                self._enrolled_now(message, now)
+            case Welcome() if message.request == self._hello:
+                self._welcome(message, now)
+            case Refusal():
+                self._refused(message, now)
+            case Said():
+                self._said(message)
+            case Goodbye():
+                self._goodbye(message, now)
+            case Pong():
+                self._pings.clear()
+                self._asked.pop(message.request, None)
+                self._rooms.pong(message, now)
+            case _ if self._rooms.receive(message, now):
+                pass
+            case _ if message.request in self._asked:
+                del self._asked[message.request]
+                self.answers.append(Answered(message.request, message))
+
+    def receive_version(self, text: str) -> None:
+        """The broker speaks another version of the protocol."""
+        self._close(Code.VERSION, f"{text}; update the older of the two")
+
+    def receive_feed(self, topic: bytes, envelope: bytes, now: float) -> None:
+        """Something came by the feed: to be trusted only as far as it verifies."""
+        if self.link is Link.LIVE:
+            self._rooms.receive_feed(topic, envelope, now)
+
+    # ------------------------------------------------------------------ time
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.link is Link.OFFLINE and self._dial_at is not None and now >= self._dial_at:
+            self._dial(now)
+        elif self.link is Link.JOINING and self._join_until is not None and now >= self._join_until:
+            self._offline(now, "no answer")
+        elif self.link is Link.LIVE:
+            self._tick_live(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        if self.link is Link.OFFLINE:
+            return self._dial_at
+        if self.link is Link.JOINING:
+            return self._join_until
+        if self.link is Link.CLOSED:
+            return None
+        candidates = [self._ping_at, self._rooms.next_deadline()]
+        candidates += [outbox.next_deadline() for outbox in self._outboxes.values()]
+        candidates += [asked.sent_at + ASK_AGAIN_S for asked in self._asked.values()]
+        return min((at for at in candidates if at is not None), default=None)
+
+    def flush(self, now: float) -> None:
+        """Pack what was said into requests; the shell calls it before it takes `outgoing`."""
+        if self.link is not Link.LIVE:
+            return
+        for outbox in self._outboxes.values():
+            room = self.limits.says_in_flight
+            for saying in outbox.outgoing(self.take_request, room, now):
+                self._outbox_of[saying.request] = outbox
+                self.outgoing.append(outbox.message(saying, self._token))
+
+    # ------------------------------------------------------------------ for FollowedRooms
+
+    @property
+    def token(self) -> bytes:
+        return self._token
+
+    @property
+    def is_live(self) -> bool:
+        return self.link is Link.LIVE
+
+    def take_request(self) -> int:
+        request = self._next_request
+        self._next_request += 1
+        return request
+
+    def jitter(self, seconds: float) -> float:
+        """`seconds`, less up to half."""
+        return seconds * self._rng.uniform(0.5, 1.0)
+
+    # ------------------------------------------------------------------ joining
+
+    def _dial(self, now: float) -> None:
+        """Once enrolled, or without an invite, with our own key; each key is tried once in a row."""
+        own_first = self._enrolled or not self._has_invite
+        self._with_invite = self._own_key_tried if own_first else not self._invite_tried
+        self._dial_at = None
+        self._join_until = now + JOIN_S
+        self._set_link(Link.JOINING)
+        self.actions.append(Dial(self._with_invite))
+
+    def _greet(self) -> None:
+        self._hello = self.take_request()
+        if self._with_invite:
+            self.outgoing.append(Enroll(self._hello, self.name, self._key))
+        else:
+            self.outgoing.append(Hello(self._hello, self.name, self._instance, self._software))
+
+    def _enrolled_now(self, message: Enrolled, now: float) -> None:
+        self.name = message.name
+        self._enrolled = True
+        self._own_key_tried = False
+        self.events.append(ev.Enrolled(message.name))
+        if self._with_invite:
+            self._dial(now)
+        else:
+            self._greet()
+
+    def _welcome(self, message: Welcome, now: float) -> None:
+        self._own_key_tried = self._invite_tried = False
+        if not self._enrolled:
+            self._enrolled = True
+            self.events.append(ev.Enrolled(message.name))
+        self.name, self.account = message.name, message.account
+        self._token, self.limits = message.token, message.limits
+        renewed = self._instance is not None and self._instance != message.instance
+        other_history = bool(self.epoch) and self.epoch != message.epoch
+        self._instance = message.instance
+        self.epoch = message.epoch
+        self._was_live = True
+        self._dial_pause_s = DIAL_MIN_S
+        self._join_until = None
+        self._ping_s = max(0.1, message.ping_s)
+        self._ping_at = now + self._ping_s
+        self._pings.clear()
+        self._set_link(Link.LIVE)
+        if other_history:
+            self._fail_all(Code.EPOCH_CHANGED, "the broker's history was reset or restored meanwhile")
+            self._forget_instance(now)
+        elif renewed:
+            self._renew_outboxes()
+        for outbox in self._outboxes.values():
+            outbox.resend_all(now)
+        for request, asked in self._asked.items():
+            asked.sent_at = now
+            self.outgoing.append(asked.make(request, self._token))
+        self._rooms.welcome(message, self._make_opener, now)
+
+    def _refused(self, message: Refusal, now: float) -> None:
+        if message.code == Code.VERSION:
+            self.receive_version(message.text)
+        elif message.request == self._hello and self.link is Link.JOINING:
+            self._not_welcome(message, now)
+        elif message.code == Code.UNKNOWN_SESSION:
+            if self.link is Link.LIVE:
+                self._rejoin(now)
+        elif message.request in self._outbox_of:
+            self._say_refused(message, now)
+        elif self._rooms.refused(message, now):
+            pass
+        elif message.request in self._asked:
+            if message.code in (Code.BUSY, Code.TOO_MANY_IN_FLIGHT):
+                self._asked[message.request].sent_at = now + message.retry_ms / 1_000 - ASK_AGAIN_S
+                return
+            del self._asked[message.request]
+            refused = Refused(message.code, clean_text(message.text), message.retry_ms / 1_000)
+            self.answers.append(Answered(message.request, refused))
+
+    def _not_welcome(self, message: Refusal, now: float) -> None:
+        text = clean_text(message.text)
+        if message.code == Code.NOT_ENROLLED and not self._with_invite:
+            self._hello = self.take_request()  # an open door: our own key may enroll itself
+            self.outgoing.append(Enroll(self._hello, self.name, self._key))
+        elif message.code in _FINAL:
+            self._close(message.code, text)
+        else:
+            self._offline(now, text, wait_s=message.retry_ms / 1_000)
+
+    def _rejoin(self, now: float) -> None:
+        """Our session is over and the connection is not: say Hello again."""
+        self._set_link(Link.JOINING)
+        self._join_until = now + JOIN_S
+        self._greet()
+
+    def _goodbye(self, message: Goodbye, now: float) -> None:
+        text = clean_text(message.text)
+        if message.code in _FINAL:
+            self._close(message.code, text)
+        elif message.code == Code.EXPIRED:
+            self._rejoin(now)
+        else:
+            self._offline(now, text)
+
+    def _offline(self, now: float, reason: str, wait_s: float = 0.0) -> None:
+        self.reason = reason
+        self._dial_at = now + max(self.jitter(self._dial_pause_s), wait_s)
+        self._dial_pause_s = min(DIAL_MAX_S, self._dial_pause_s * 2)
+        self._join_until = None
+        self.outgoing.clear()
+        self._rooms.offline()
+        self.actions.append(Hangup())
+        self._set_link(Link.OFFLINE, reason, retry_at=self._dial_at)
+
+    def _close(self, code: str, text: str) -> None:
+        if self.link is Link.CLOSED:
+            return
+        self._fail_all(code, text or "this client has left", never_sent_too=True)
+        self.closed = (str(code), text)
+        for request in list(self._asked):
+            self.answers.append(Answered(request, Refused(str(code), text or "this client has left")))
+        self._asked.clear()
+        self.actions.append(Hangup())
+        self._set_link(Link.CLOSED, text, code=str(code))
+
+    def _set_link(self, link: Link, reason: str = "", code: str = "", retry_at: float | None = None) -> None:
+        if link is not self.link or retry_at is not None:
+            self.link = link
+            self.events.append(ev.LinkChanged(link, reason, code, retry_at))
+
+    def _tick_live(self, now: float) -> None:
+        if self._ping_at is not None and now >= self._ping_at:
+            if len(self._pings) >= SILENT_PINGS:
+                self._offline(now, f"the broker has not answered for {now - self._pings[0]:.0f} s")
+                return
+            self._pings.append(now)
+            self._ping_at = now + self._ping_s
+            self.outgoing.append(Ping(self.take_request(), self._token))
+        for request, asked in self._asked.items():
+            if now >= asked.sent_at + ASK_AGAIN_S:
+                asked.sent_at = now
+                self.outgoing.append(asked.make(request, self._token))
+        self._rooms.tick(now)
+
+    # ------------------------------------------------------------------ saying
+
+    def _said(self, message: Said) -> None:
+        for stored in message.stored:
+            outbox = self._outbox_of.pop(stored.request, None)
+            saying = outbox.said(stored.request) if outbox else None
+            if saying is None:
+                continue
+            for index, line in enumerate(saying.lines):
+                position = Position(stored.room, message.epoch, stored.first + index)
+                self.events.append(ev.Stored(line.ref, position))
+
+    def _say_refused(self, message: Refusal, now: float) -> None:
+        outbox = self._outbox_of[message.request]
+        if message.code == Code.FORGOTTEN:
+            self._forget_instance(now)
+            return
+        saying, unknown = outbox.refused(message, now)
+        if saying is not None:
+            del self._outbox_of[message.request]
+            self._fail(outbox.room, saying, message.code, clean_text(message.text), unknown=unknown)
+
+    def _forget_instance(self, now: float) -> None:
+        """Go on as a new instance: the broker has forgotten, or never knew, the old one."""
+        self._instance = None
+        self._renew_outboxes()
+        self._rejoin(now)
+
+    def _renew_outboxes(self) -> None:
+        for outbox in self._outboxes.values():
+            for saying in outbox.new_instance():
+                self._outbox_of.pop(saying.request, None)
+                text = "this client was away too long for the broker to tell whether this line was stored"
+                self._fail(outbox.room, saying, Code.FORGOTTEN, text, unknown=True)
+
+    def _fail_all(self, code: str, text: str, *, never_sent_too: bool = False) -> None:
+        """Give up what may have been sent (its outcome is unknown), and with `never_sent_too` the rest."""
+        for outbox in self._outboxes.values():
+            for saying in outbox.abandon_sent():
+                self._outbox_of.pop(saying.request, None)
+                self._fail(outbox.room, saying, code, text, unknown=True)
+            for line in outbox.abandon_queue() if never_sent_too else ():
+                self.events.append(ev.Failed(line.ref, outbox.room, line.text, str(code), text))
+
+    def _fail(self, room: str, saying: Saying, code: str, reason: str, *, unknown: bool) -> None:
+        for line in saying.lines:
+            self.events.append(ev.Failed(line.ref, room, line.text, str(code), reason, unknown))
