@@ -11,7 +11,6 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import platformdirs
 import structlog
 
 from chat_broker.auth import KeyPair, new_keys, write_private
@@ -23,9 +22,9 @@ from chat_broker.settings import Settings
 from chat_broker.sockets import Sockets, open_sockets
 from chat_broker.sqlite_log import SqliteLog
 from chat_protocol.address import Address
+from chat_protocol.places import connection_file
 from chat_protocol.sealing import SigningSealer
 
-CONNECTION_DIR = "simple-chat"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -37,11 +36,6 @@ class Place:
     port: int
     feed_port: int
     advertise: tuple[str, int | None, int | None] | None = None
-
-
-def connection_file(port: int) -> Path:
-    """Where clients of the same user on the same machine find the broker on this port."""
-    return Path(platformdirs.user_runtime_dir(CONNECTION_DIR)) / f"{port}.url"
 
 
 def serve(

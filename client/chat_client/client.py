@@ -241,6 +241,18 @@ class ChatClient:
             self._more.clear()
             await self._more.wait()
 
+    def take_events(self) -> list[Event]:
+        """What waits for `events`, at once."""
+        taken = list(self._queue)
+        self._queue.clear()
+        self._unpause()
+        return taken
+
+    def give_up(self, reason: str) -> None:
+        """End the session; lines without an answer become Failed events."""
+        self._session.close(reason)
+        self._connection.pump()
+
     async def open(self, room: str, start: Start | None = None) -> RoomOpened:
         """Follow a room (#name, or @name for a direct one). Raises Refused."""
         following = self._session.following(room)
@@ -358,7 +370,7 @@ class ChatClient:
 
     def _opening(self, room: str) -> asyncio.Future[RoomOpened]:
         future: asyncio.Future[RoomOpened] = asyncio.get_running_loop().create_future()
-        self._opens.setdefault(room, []).append(future)
+        self._opens.setdefault(room.lower(), []).append(future)
         return future
 
     async def _follow_mine(self) -> None:
@@ -411,19 +423,22 @@ class ChatClient:
                 if not future.done():
                     future.set_exception(failure(event))
                 return
-            case RoomOpened(asked=asked):
-                for one in self._opens.pop(asked, []):
-                    if not one.done():
-                        one.set_result(event)
+            case RoomOpened(room=room, title=title, asked=asked):
+                for opened in self._opens_of(room, title, asked):
+                    opened.set_result(event)
             case ev.RoomClosed(room=room, title=title, code=code, text=text):
-                for one in self._opens.pop(room, []) + self._opens.pop(title, []):
-                    if not one.done():
-                        one.set_exception(Refused(code, text))
+                for refused in self._opens_of(room, title):
+                    refused.set_exception(Refused(code, text))
         self._queue.append(event)
         self._more.set()
         if len(self._queue) > EVENTS_WAITING_MAX and not self._paused:
             self._paused = True
             self._session.pause(True, self.now())
+
+    def _opens_of(self, *names: str) -> list[asyncio.Future[RoomOpened]]:
+        """Who waits for a room to be opened, by any of its names."""
+        found = [one for name in names for one in self._opens.pop(name.lower(), [])]
+        return [one for one in found if not one.done()]
 
     def _on_closed(self, code: str, reason: str) -> None:
         error = Unreachable(reason) if code == WRONG_KEY else Refused(code, reason)

@@ -269,10 +269,8 @@ class Connection:
         self._session.receive(message, self.now())
 
     async def _watch_command(self, line: _Line) -> None:
-        while True:
+        while self._command is line:
             event = parse_monitor_message(await line.monitor.recv_multipart())
-            if self._command is not line:
-                return
             now = self.now()
             match event["event"]:
                 case zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -303,10 +301,8 @@ class Connection:
             self.pump()
 
     async def _watch_feed(self, line: _Line) -> None:
-        while True:
+        while self._feed is line:
             event = parse_monitor_message(await line.monitor.recv_multipart())
-            if self._feed is not line:
-                return
             if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._session.feed_not_admitted(self.now())
                 self.pump()

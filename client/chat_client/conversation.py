@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import tzinfo
 from enum import Enum, IntEnum
 
@@ -22,8 +24,7 @@ from chat_protocol.errors import CallerError, ChatError, Code, OutcomeUnknown, R
 from chat_protocol.messages import RoomInfo, RoomKind
 from chat_protocol.names import clean_text
 
-FOLLOWED_AT_START_MAX = 50
-UNANSWERED_MAX = 1_000
+UNANSWERED_MAX = 4_000
 EVENTS_IN_A_ROW_MAX = 100
 
 _UNREACHABLE_CODES = {"unreachable", "wrong_key"}
@@ -51,7 +52,8 @@ class Next(Enum):
 class Conversation:
     """One account's talk through `chat`, from `start` until `closed` or a command to leave.
 
-    `listen` must run all the while: it is what makes `show` show things and what `settle` waits for.
+    `listen` must run all the while, begun just after `start` so that the first lines already count as
+    those of the current room: it is what shows things, and what `settle` waits for.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Conversation:
         tz: tzinfo | None = None,
     ) -> None:
         self.transcript = Transcript(chat.name, now=clock(), tz=tz)
+        self.transcript.link = chat.link
         self.closed: LinkChanged | None = None
         self.outcome = Outcome.DONE
         self.rooms_seen: list[str] = []
@@ -100,44 +103,24 @@ class Conversation:
 
     def _follow(self, event: RoomAdded) -> None:
         if not self.transcript.find(event.title) and self.transcript.expected != event.title.lower():
-            self._in_background(self._follow_all([event.title]))
+            task = asyncio.create_task(self._open_added(event.title))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
 
-    async def _follow_own_rooms(self) -> None:
-        """Listen to the private and direct rooms of this account, so that nothing said there is missed."""
+    async def _open_added(self, title: str) -> None:
         try:
-            infos = await self._rooms()
+            await self._open(title)
         except ChatError as error:
-            self._problem(f"your other rooms could not be listed: {error}")
-            return
-        titles = [info.title for info in infos if info.member and not self.transcript.find(info.title)]
-        for title in titles[:FOLLOWED_AT_START_MAX]:
-            self.transcript.expect_in_background(title)
-        await self._follow_all(titles[:FOLLOWED_AT_START_MAX])
-
-    async def _follow_all(self, titles: Sequence[str]) -> None:
-        for title in titles:
-            try:
-                await self._open(title)
-            except ChatError as error:
-                self._problem(f"{title} could not be opened: {error}")
-
-    def _in_background(self, doing: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(doing)
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+            self._problem(f"{title} could not be opened: {error}")
 
     # ----------------------------------------------------------------------- beginning and end
 
     async def start(self, room: str, *, person: bool) -> None:
-        """Go to the first room; for a person, say how things are done and listen to their other rooms.
-        Raises BadName, Refused or Unreachable."""
+        """Go to the first room; a person is told how things are done. Raises BadName, Refused or
+        Unreachable."""
         if person:
-            self._answer(
-                "Type a line and press Enter to say it; /help shows what else there is, exit leaves."
-            )
+            self._answer("Enter says what you typed; /help shows what else there is, exit leaves.")
         await self._enter(slash.room_name(room))
-        if person:
-            self._in_background(self._follow_own_rooms())
 
     async def settle(self, answered_s: float, shown_s: float) -> None:
         """Wait until every line said is stored or failed, then a little until it was shown as well; what is
@@ -234,34 +217,34 @@ class Conversation:
 
     async def _enter(self, title: str) -> None:
         """Make a room the current one, following it if it was not followed."""
-        transcript = self.transcript
-        room = transcript.find(title)
-        if not room:
-            transcript.expect(title)
-            try:
-                await self._open(title)
-            finally:
-                transcript.expect("")
+        room = self.transcript.find(title)
+        if room:
+            self._show(self.transcript.switch(room, self._clock()))
             return
-        self._show(transcript.switch(room, self._clock()))
-        if transcript.reveal(room):
-            await self._history(slash.HISTORY_DEFAULT)
+        with self._expecting(title):
+            await self._open(title)
+
+    @contextmanager
+    def _expecting(self, title: str) -> Iterator[None]:
+        self.transcript.expected = title.lower()
+        try:
+            yield
+        finally:
+            self.transcript.expected = ""
 
     async def _open(self, title: str) -> str:
         """Follow a room if it is not followed yet, and return its id."""
         room = self.transcript.find(title)
         if room:
             return room
-        opened = await self._chat.open(title)
+        # It may have been followed before this asked for it; nothing is resumed by that.
+        opened = replace(await self._chat.open(title), resumed=False)
         self._show(self.transcript.opened(opened, self._clock()))
         return opened.room
 
     async def _create(self, title: str, private: bool) -> None:
-        self.transcript.expect(title)  # the broker may announce a room before it says that it is made
-        try:
+        with self._expecting(title):  # it may be announced before it is said to be made
             await self._chat.create(title, private=private)
-        finally:
-            self.transcript.expect("")
         await self._enter(title)
 
     async def _leave(self) -> None:

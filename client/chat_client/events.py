@@ -6,6 +6,7 @@ the present and may repeat.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,7 +85,7 @@ class RoomAdded:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something was said. `own`: by this account; `ref`: what `Session.say` returned, if by this session."""
+    """Something was said; `own`: by this account."""
 
     room: str
     title: str
@@ -96,6 +97,12 @@ class Line:
     text: str
     own: bool = False
     ref: int | None = None
+
+    def answer_key(self, purpose: str = "") -> bytes:
+        """A `once` key for the answer to this line: with it a bot never answers twice, even if it died
+        before it knew that its answer was stored. `purpose` tells several answers to one line apart."""
+        what = b"\0".join((self.epoch, self.room.encode(), str(self.seq).encode(), purpose.encode()))
+        return hashlib.sha256(what).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

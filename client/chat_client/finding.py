@@ -6,16 +6,20 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import platformdirs
-
 from chat_client.home import Home, check_private
 from chat_protocol.address import DEFAULT_PORT, Address, parse_address
 from chat_protocol.errors import BadAddress, SetupError, Unreachable
+from chat_protocol.places import connection_file, connection_folder
 
 
 def default_home() -> Path:
     """$CHAT_HOME, or the user's data folder."""
-    return Path(os.environ.get("CHAT_HOME") or Path(platformdirs.user_data_dir("simple-chat")) / "client")
+    chosen = os.environ.get("CHAT_HOME")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("simple-chat")) / "client"
 
 
 def find_broker(url: str | None, home: Home) -> Address:
@@ -41,9 +45,9 @@ def find_broker(url: str | None, home: Home) -> Address:
 
 def _local_broker() -> Address:
     """From the file that a broker of this user has left in the runtime folder."""
-    folder = Path(platformdirs.user_runtime_dir("simple-chat"))
+    folder = connection_folder()
     found = sorted(folder.glob("*.url"))
-    usual = folder / f"{DEFAULT_PORT}.url"
+    usual = connection_file(DEFAULT_PORT)
     if not found:
         raise Unreachable(
             "no broker is known: start one (chat-broker start), or name one with --broker or CHAT_BROKER"

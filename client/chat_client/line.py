@@ -64,8 +64,8 @@ async def _run_plain(
     conversation: Conversation, paper: _Paper, room: str, stdin: TextIO, *, person: bool
 ) -> Outcome:
     stop = _Interrupts(paper) if person else None
-    listening = asyncio.create_task(conversation.listen())
     talking = asyncio.create_task(_talk(conversation, room, stdin, stop, person=person))
+    listening = asyncio.create_task(conversation.listen())
     torn = asyncio.create_task(paper.torn.wait())
     tasks = (listening, talking, torn)
     try:

@@ -131,8 +131,8 @@ class _Prompt:
         """Until the person leaves or the session is closed: the exit code, and a sentence that says why."""
         conversation = self._conversation
         prompting = asyncio.create_task(self._prompting())
-        listening = asyncio.create_task(conversation.listen())
         working = asyncio.create_task(self._work(room))
+        listening = asyncio.create_task(conversation.listen())
         tasks = (prompting, listening, working)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -172,12 +172,12 @@ class _Prompt:
             if what is Next.LEAVE:
                 return
             if what is Next.STOP:
-                self._give_back()
+                self._give_back("the command before it failed")
 
-    def _give_back(self) -> None:
-        """What was typed ahead of a command that failed would be said in the wrong room."""
+    def _give_back(self, why: str) -> None:
+        """Show again what was typed and is not going to be done."""
         for typed in self._typed:
-            self.show(self._transcript.undone(typed, self._clock()))
+            self.show(self._transcript.undone(typed, why, self._clock()))
         self._typed.clear()
 
     async def _leave(self, prompting: asyncio.Task[None]) -> None:
@@ -186,6 +186,7 @@ class _Prompt:
         if app.is_running and not app.is_done:
             app.exit()
             await prompting
+        self._give_back("you left first")
         if self._transcript.unanswered and self._conversation.closed is None:
             text = "Waiting until the last lines are stored; Ctrl-C leaves at once."
             self.show(self._transcript.answer(text, self._clock()))
@@ -278,15 +279,18 @@ class _Prompt:
 
     def _under_way(self) -> list[str]:
         """Lines said and commands given that the transcript does not show yet, the newest few."""
-        pending = [f"{self._label(line)} {self._where(line)}{line.text}" for line in self._transcript.pending]
-        under_way = pending + [f"waiting… {body(typed)}" for typed in self._typed]
-        hidden = len(under_way) - PENDING_SHOWN_MAX
-        return under_way if hidden <= 0 else [f"… and {hidden} before these", *under_way[hidden:]]
+        under_way: list[Pending | str] = [*self._transcript.pending, *self._typed]
+        hidden = max(0, len(under_way) - PENDING_SHOWN_MAX)
+        first = [f"… and {hidden} before these"] if hidden else []
+        return first + [self._described(each) for each in under_way[hidden:]]
+
+    def _described(self, line: Pending | str) -> str:
+        if isinstance(line, str):
+            return f"waiting… {body(line)}"
+        where = f"{line.title} " if line.room != self._transcript.here else ""
+        return f"{self._label(line)} {where}{line.text}"
 
     def _label(self, line: Pending) -> str:
         if line.state is PendingState.STORED:
             return "sent:"
         return "sending…" if self._transcript.link is Link.LIVE else "not sent yet:"
-
-    def _where(self, line: Pending) -> str:
-        return f"{line.title} " if line.room != self._transcript.here else ""

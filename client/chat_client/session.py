@@ -46,7 +46,8 @@ from chat_protocol.messages import (
 )
 from chat_protocol.names import clean_text
 
-WRONG_KEY = "wrong_key"  # why a session was closed, where no broker said so
+LEFT = "closed"  # why a session was closed, where no broker said so
+WRONG_KEY = "wrong_key"
 JOIN_S = 5.0  # from dialling to Welcome
 DIAL_MIN_S = 0.1
 DIAL_MAX_S = 10.0
@@ -184,11 +185,11 @@ class Session:
         to go on. Nothing is lost: the log has it."""
         self._rooms.pause(paused, now)
 
-    def close(self) -> None:
-        """Leave."""
+    def close(self, reason: str = "") -> None:
+        """Leave; lines without an answer fail with this reason."""
         if self.link is Link.LIVE:
             self.outgoing.append(Bye(self.take_request(), self._token))
-        self._close("closed", "")
+        self._close(LEFT, reason)
 
     # ------------------------------------------------------------------ what the connection reports
 

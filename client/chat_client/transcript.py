@@ -39,7 +39,6 @@ from chat_protocol.messages import RoomKind
 NAMES_KEPT_MAX = 1_000  # of a room; and of everybody seen, for completion
 RESUME_QUIET_S = 10.0
 BEHIND_WORTH_A_ROW = 100  # more than the recent lines that a room begins with
-NEWS_MAX_S = 7 * 86_400.0
 
 
 class PendingState(StrEnum):
@@ -67,7 +66,6 @@ class _Room:
     shown: int = 0  # the newest seq that was shown
     head: int = 0
     behind: int = 0
-    quiet_until_seq: int = 0  # older entries are not shown: the room was opened in the background
     names: dict[str, None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()  # were here before the resume; not announced until quiet_until
     quiet_until: float = 0.0
@@ -84,14 +82,15 @@ class Transcript:
     def __init__(self, name: str, *, now: float, tz: tzinfo | None = None) -> None:
         self.name = name
         self.here = ""  # the id of the current room, "" for none
+        #: The title, in lower case, of a room that is being opened in order to go there. It becomes the
+        #: current one as soon as it is open, so that its first lines are already shown as such.
+        self.expected = ""
         self.link = Link.LIVE
         self._retry_at: float | None = None
         self._down_said = False
         self._tz = tz
         self._day: date | None = self._local(now).date()
         self._rooms: dict[str, _Room] = {}
-        self.expected = ""  # the name by which the next current room is being opened
-        self._background: set[str] = set()
         self._sending: dict[int, Pending] = {}
         self._stored_at: dict[Position, Pending] = {}
         self._seen: dict[str, None] = {}
@@ -128,22 +127,6 @@ class Transcript:
         wanted = title.lower()
         return next((room for room, its in self._rooms.items() if its.title.lower() == wanted), "")
 
-    def expect(self, asked: str) -> None:
-        """The room that is about to be opened by the name `asked` becomes the current one at once, so
-        that its first lines are shown as such. "" takes that back."""
-        self.expected = asked.lower()
-
-    def expect_in_background(self, asked: str) -> None:
-        """The room that is about to be opened by the name `asked` is only listened to: of what was said
-        there before, nothing is shown but a last line that may be news."""
-        self._background.add(asked.lower())
-
-    def reveal(self, room: str) -> bool:
-        """Keep nothing of a followed room back from now on; whether something was kept back."""
-        its = self._rooms[room]
-        was_quiet, its.quiet_until_seq = its.quiet_until_seq > 0, 0
-        return was_quiet
-
     def opened(self, event: RoomOpened, now: float) -> list[Row]:
         """A room is followed, if it was not already; says who is here if it becomes the current one."""
         room = self._rooms.setdefault(event.room, _Room(rows.clean_name(event.title), event.kind))
@@ -154,12 +137,8 @@ class Transcript:
         names = rows.clean_names(event.names)
         room.keep(names)
         self._see(names)
-        asked = event.asked.lower()
-        if asked and asked == self.expected:
+        if self.expected and self.expected in (event.asked.lower(), room.title.lower()):
             self.here, self.expected = event.room, ""
-        elif asked in self._background:
-            room.quiet_until_seq = event.head
-        self._background.discard(asked)
         if room.introduced or event.room != self.here:
             return []
         room.introduced = True
@@ -214,9 +193,9 @@ class Transcript:
         """Why a command was not carried out, or a line not said."""
         return self._row(RowKind.PROBLEM, rows.reason(text), now)
 
-    def undone(self, typed: str, now: float) -> list[Row]:
-        """Something typed ahead was not carried out, because what came before it failed."""
-        text = f"Not done, because the command before it failed. It was:\n{rows.body(typed)}"
+    def undone(self, typed: str, why: str, now: float) -> list[Row]:
+        """Something that was typed ahead is not going to be done."""
+        text = f"Not done, because {why}. It was:\n{rows.body(typed)}"
         return self._row(RowKind.PROBLEM, text, now)
 
     def past(self, entries: Sequence[Line | Notice], now: float) -> list[Row]:
@@ -235,7 +214,8 @@ class Transcript:
         """The rows that an event adds to the screen, in order."""
         match event:
             case Line() | Notice():
-                return self._entry(event) if self._shows(event, now) else []
+                self._shown(event)
+                return self._entry(event)
             case Stored():
                 self._stored(event)
                 return []
@@ -274,20 +254,13 @@ class Transcript:
         room = self._rooms.get(self.here)
         return f"catching up, {room.behind} behind" if room and room.behind else ""
 
-    def _shows(self, event: Line | Notice, now: float) -> bool:
-        """Take note of an entry; whether it is to be shown."""
+    def _shown(self, event: Line | Notice) -> None:
         room = self._rooms.get(event.room)
         if room is not None:
             room.shown, room.epoch = event.seq, event.epoch
         if isinstance(event, Line):
             self._see([rows.clean_name(event.sender)])
-            if event.ref is not None:
-                self._sending.pop(event.ref, None)
             self._stored_at.pop(Position(event.room, event.epoch, event.seq), None)
-        if room is None or event.seq > room.quiet_until_seq:
-            return True
-        news = isinstance(event, Line) and not event.own and now - event.at / 1_000 < NEWS_MAX_S
-        return news and event.seq == room.quiet_until_seq
 
     def _stored(self, event: Stored) -> None:
         line = self._sending.pop(event.ref, None)

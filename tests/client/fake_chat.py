@@ -68,19 +68,19 @@ class FakeChat:
 
     def store(self, ref: int) -> None:
         room, text = self._unanswered.pop(ref)
-        line = self.line(self.name, text, room, ref=ref)
+        line = self.line(self.name, text, room)
         self.tell(Stored(ref, Position(room, EPOCH, line.seq)), line)
 
     def fail(self, ref: int, reason: str, *, unknown: bool = False) -> None:
         room, text = self._unanswered.pop(ref)
         self.tell(Failed(ref, room, text, Code.STORAGE_FULL, reason, unknown))
 
-    def line(self, sender: str, text: str, room: str = LOBBY, ref: int | None = None) -> Line:
+    def line(self, sender: str, text: str, room: str = LOBBY) -> Line:
         """The next line of a room."""
         self._seqs[room] = seq = self._seqs.get(room, 0) + 1
         at, title = int(self.wall * 1_000), self.known[room].title if room in self.known else room
         account = ME if sender == self.name else 2
-        return Line(room, title, EPOCH, seq, at, sender, account, text, sender == self.name, ref)
+        return Line(room, title, EPOCH, seq, at, sender, account, text, sender == self.name)
 
     def knows(self, opened: RoomOpened, *, member: bool = False) -> None:
         """There is such a room."""

@@ -1,0 +1,498 @@
+"""What a screen shows, event by event."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.client.fake_chat import EPOCH, NOON, public
+
+from chat_client.events import (
+    CatchingUp,
+    Enrolled,
+    EpochChanged,
+    Event,
+    Failed,
+    Line,
+    Link,
+    LinkChanged,
+    Lost,
+    Notice,
+    Position,
+    PresenceChanged,
+    RoomAdded,
+    RoomClosed,
+    RoomOpened,
+    Stored,
+)
+from chat_client.rows import PALETTE, Row, RowKind, color, plain
+from chat_client.transcript import NAMES_KEPT_MAX, PendingState, Transcript
+from chat_protocol.messages import RoomKind
+
+LOBBY, OPS, ALICE = "#lobby", "#ops", "@1:2"
+
+
+def line(text: str, *, sender: str = "alice", room: str = LOBBY, seq: int = 1, at: float = NOON) -> Line:
+    return Line(room, room, EPOCH, seq, int(at * 1_000), sender, 2, text)
+
+
+def own(text: str, *, seq: int = 1) -> Line:
+    return Line(LOBBY, LOBBY, EPOCH, seq, int(NOON * 1_000), "bob", 1, text, own=True)
+
+
+def presence(
+    *, joined: Sequence[str] = (), left: Sequence[str] = (), count: int = 9, whole: bool = True
+) -> PresenceChanged:
+    return PresenceChanged(LOBBY, LOBBY, count, tuple(joined), tuple(left), whole)
+
+
+def in_lobby(*names: str) -> Transcript:
+    """A transcript whose current room is the lobby, with these people there."""
+    transcript = Transcript("bob", now=NOON, tz=UTC)
+    transcript.expected = LOBBY
+    transcript.receive(public(LOBBY, names=names), NOON)
+    return transcript
+
+
+def shown(transcript: Transcript, *events: Event, now: float = NOON) -> list[str]:
+    """The plain rows that events add."""
+    return [plain(row) for event in events for row in transcript.receive(event, now)]
+
+
+# --------------------------------------------------------------------------- lines
+
+
+def test_a_line_shows_when_where_who_and_what() -> None:
+    assert shown(in_lobby(), line("hello")) == ["12:02 #lobby alice: hello"]
+
+
+def test_times_are_local() -> None:
+    transcript = Transcript("bob", now=NOON, tz=timezone(timedelta(hours=5, minutes=30)))
+    assert shown(transcript, line("hello")) == ["17:32 #lobby alice: hello"]
+
+
+def test_only_lines_of_other_rooms_are_elsewhere() -> None:
+    transcript = in_lobby()
+    transcript.receive(public(OPS), NOON)
+    here, there = transcript.receive(line("a"), NOON) + transcript.receive(line("b", room=OPS), NOON)
+    assert (here.elsewhere, there.elsewhere, there.room) == (False, True, OPS)
+
+
+def test_own_lines_are_marked() -> None:
+    (row,) = in_lobby().receive(own("hello"), NOON)
+    assert row.kind is RowKind.OWN
+
+
+def test_a_line_of_several_rows_is_indented_under_its_first() -> None:
+    assert shown(in_lobby(), line("one\n  two\n\nthree")) == [
+        "12:02 #lobby alice: one\n        two\n      \n      three"
+    ]
+
+
+def test_a_new_day_has_a_row_of_its_own() -> None:
+    day = 86_400
+    rows = shown(in_lobby(), line("a", at=NOON - day), line("b", at=NOON - day), line("c", at=NOON))
+    assert rows == [
+        "----- Wednesday, 20 November 2024",
+        "12:02 #lobby alice: a",
+        "12:02 #lobby alice: b",
+        "----- Thursday, 21 November 2024",
+        "12:02 #lobby alice: c",
+    ]
+
+
+def test_midnight_is_local_too() -> None:
+    transcript = Transcript("bob", now=NOON, tz=timezone(timedelta(hours=12)))
+    before = line("a", at=NOON - 180)  # 23:59 there
+    assert [plain(row).split(",")[0] for row in transcript.receive(before, NOON)] == [
+        "----- Thursday",
+        "23:59 #lobby alice: a",
+    ]
+
+
+def test_a_time_beyond_every_calendar_is_shown_as_unknown() -> None:
+    assert shown(in_lobby(), line("hello", at=(2**53 - 1) / 1_000)) == ["--:-- #lobby alice: hello"]
+
+
+def test_a_name_has_one_colour_for_ever() -> None:
+    names = [f"name{number}" for number in range(200)]
+    assert [color(name) for name in names] == [color(name.upper()) for name in names]
+    assert {color(name) for name in names} == set(PALETTE)
+    assert color("alice") == "#5f5fff"
+
+
+def test_every_colour_reads_on_black_and_on_white() -> None:
+    def contrast(style: str) -> tuple[float, float]:
+        parts = [int(style[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        return 1.05 / (light + 0.05), (light + 0.05) / 0.05
+
+    assert {style: contrast(style) for style in PALETTE if min(contrast(style)) < 3.6} == {}
+
+
+# --------------------------------------------------------------------------- text is data
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("bell\x07", "bell"),
+        ("gnp\u202e.exe", "gnp.exe"),
+        ("a\rb", "a\n      b"),
+        ("a\tb", "a   b"),
+        ("\x9b31mred", "red"),
+        ("\x00", "(nothing that can be shown)"),
+        ("   ", "(nothing that can be shown)"),
+    ],
+)
+def test_what_moves_a_cursor_is_taken_out(text: str, seen: str) -> None:
+    assert shown(in_lobby(), line(text)) == [f"12:02 #lobby alice: {seen}"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "seen"),
+    [("al\x1b[2Jice", "alice"), ("al ice:\n12:03 carol", "al_ice:_12:03_carol"), ("", "?"), ("\x1b", "?")],
+)
+def test_a_name_is_one_word_and_can_hold_nothing_else(sender: str, seen: str) -> None:
+    assert shown(in_lobby(), line("x", sender=sender)) == [f"12:02 #lobby {seen}: x"]
+
+
+def test_a_forged_row_inside_a_line_stays_indented() -> None:
+    rows = shown(in_lobby(), line("hi\n12:03 #lobby carol: I quit", sender="mallory"))[0].split("\n")
+    assert rows[1].startswith("      12:03")
+
+
+hostile = st.text(
+    st.sampled_from("ab \t\n\r\x1b[]31m;\x07\x9b\x9d\\\u202e\u2066\u2028\x00\x7f\x85#:"), max_size=30
+)
+number = st.integers(0, 2**40)
+
+
+def events_of(text: st.SearchStrategy[str]) -> st.SearchStrategy[Event]:
+    names = st.lists(text, max_size=8).map(tuple)
+    kinds = st.sampled_from(RoomKind)
+    rooms = st.sampled_from([LOBBY, OPS])
+    return st.one_of(
+        st.builds(Line, rooms, text, st.just(EPOCH), number, number, text, number, text, st.booleans()),
+        st.builds(Notice, rooms, text, st.just(EPOCH), number, number, text, number, text, text),
+        st.builds(LinkChanged, st.sampled_from(Link), text, text, st.none() | st.floats(0, 9e9)),
+        st.builds(Enrolled, text),
+        st.builds(RoomOpened, rooms, text, kinds, number, number, names, text, st.booleans()),
+        st.builds(RoomClosed, rooms, text, text, text),
+        st.builds(RoomAdded, rooms, text, kinds, text),
+        st.builds(Stored, number, st.builds(Position, rooms, st.just(EPOCH), number)),
+        st.builds(Failed, number, rooms | text, text, text, text, st.booleans()),
+        st.builds(Lost, rooms, text, number, number),
+        st.builds(EpochChanged, rooms, text),
+        st.builds(CatchingUp, rooms, text, number),
+        st.builds(PresenceChanged, rooms, text, number, names, names, st.booleans()),
+    )
+
+
+@given(st.lists(events_of(hostile), max_size=12))
+def test_nothing_from_the_network_reaches_a_screen_as_control(events: list[Event]) -> None:
+    transcript = in_lobby()
+    for number, event in enumerate(events):
+        transcript.posted(number, LOBBY, "\x1b[31mred")
+        for row in transcript.receive(event, NOON):
+            for text in (row.time, row.room, row.sender, row.text.replace("\n", ""), row.mark, row.style):
+                bad = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+                assert not bad, f"{event} shows {bad} in {text!r}"
+            assert " " not in row.room + row.sender, f"{event} makes a name of several words"
+        for pending in transcript.pending:
+            assert "\x1b" not in pending.text + pending.title
+        assert "\x1b" not in transcript.status(NOON) + transcript.title + "".join(transcript.people)
+
+
+# --------------------------------------------------------------------------- rooms
+
+
+def test_going_to_a_room_tells_who_is_here_once() -> None:
+    transcript = Transcript("bob", now=NOON, tz=UTC)
+    transcript.expected = LOBBY
+    opened = public(LOBBY, names=("alice", "bob", "carol"))
+    assert shown(transcript, opened) == ["12:02 #lobby -- 3 here: alice, bob and carol."]
+    assert transcript.opened(opened, NOON) == []
+    assert (transcript.title, transcript.kind) == (LOBBY, RoomKind.PUBLIC)
+
+
+def test_many_people_are_counted_beyond_the_names_there_are() -> None:
+    transcript = Transcript("bob", now=NOON, tz=UTC)
+    transcript.expected = LOBBY
+    opened = RoomOpened(LOBBY, LOBBY, RoomKind.PUBLIC, 0, 240, ("alice", "bob"), LOBBY, False)
+    assert shown(transcript, opened) == ["12:02 #lobby -- 240 here: alice, bob and 238 more."]
+
+
+def test_a_room_that_opens_by_itself_stays_in_the_background() -> None:
+    transcript = in_lobby()
+    assert shown(transcript, public(OPS)) == []
+    assert transcript.title == LOBBY
+    assert transcript.find("#OPS") == OPS
+
+
+def test_a_direct_room_opened_by_its_id_is_gone_to_by_its_title() -> None:
+    transcript = in_lobby()
+    transcript.expected = "@alice"
+    transcript.receive(RoomOpened(ALICE, "@alice", RoomKind.DIRECT, 0, 1, ("bob",), ALICE, False), NOON)
+    assert transcript.title == "@alice"
+
+
+def test_leaving_a_room_leads_back_to_the_first() -> None:
+    transcript = in_lobby()
+    transcript.expected = OPS
+    transcript.receive(public(OPS), NOON)
+    assert shown(transcript, RoomClosed(OPS, OPS, "removed", "alice removed you from #ops")) == [
+        "12:02 #ops -- You were removed from #ops.",
+        "12:02 -- You are in #lobby now.",
+    ]
+
+
+def test_a_room_is_left_once_however_often_that_is_told() -> None:
+    transcript = in_lobby()
+    transcript.receive(public(OPS), NOON)
+    closed = RoomClosed(OPS, OPS, "left", "you left #ops")
+    assert shown(transcript, closed, closed) == ["12:02 #ops -- You left #ops."]
+
+
+def test_the_last_room_can_be_lost() -> None:
+    transcript = in_lobby()
+    assert shown(transcript, RoomClosed(LOBBY, LOBBY, "no_such_room", "this room was not stored")) == [
+        "12:02 #lobby -- You no longer follow #lobby: this room was not stored."
+    ]
+    assert (transcript.here, transcript.title, transcript.kind, transcript.head) == ("", "", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        (
+            RoomAdded(ALICE, "@alice", RoomKind.DIRECT, "alice"),
+            "alice writes to you alone. To answer: /join @alice.",
+        ),
+        (RoomAdded(OPS, OPS, RoomKind.PRIVATE, "alice"), "alice let you into #ops. To go there: /join #ops."),
+        (RoomAdded(OPS, OPS, RoomKind.PRIVATE, "bob"), "#ops is open here too. To go there: /join #ops."),
+    ],
+)
+def test_a_room_that_appears_says_how_to_answer(added: RoomAdded, says: str) -> None:
+    assert shown(in_lobby(), added) == [f"12:02 -- {says}"]
+
+
+def test_a_room_that_is_followed_already_does_not_appear_again() -> None:
+    assert shown(in_lobby(), RoomAdded(LOBBY, LOBBY, RoomKind.PUBLIC, "alice")) == []
+
+
+# --------------------------------------------------------------------------- notices
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (
+            Notice(LOBBY, LOBBY, EPOCH, 1, int(NOON * 1_000), "alice", 2, "created", "alice opened #lobby"),
+            "#lobby -- alice opened #lobby.",
+        ),
+        (
+            Notice(LOBBY, LOBBY, EPOCH, 1, int(NOON * 1_000), "alice", 2, "", ""),
+            "#lobby -- alice did something that this version can't show.",
+        ),
+        (Lost(LOBBY, LOBBY, 12, 40), "#lobby -- Lines 12 to 40 of #lobby are no longer kept."),
+        (Lost(LOBBY, LOBBY, 12, 12), "#lobby -- Line 12 of #lobby is no longer kept."),
+        (
+            EpochChanged(LOBBY, LOBBY),
+            "#lobby -- The broker's history was reset or restored; #lobby is shown afresh.",
+        ),
+        (CatchingUp(LOBBY, LOBBY, 412), "#lobby -- Catching up, 412 behind."),
+        (Enrolled("bob"), "-- The name bob is yours now; its key is kept on this computer."),
+    ],
+)
+def test_what_happens_is_said_in_one_sentence(event: Event, says: str) -> None:
+    assert shown(in_lobby(), event) == [f"12:02 {says}"]
+
+
+def test_catching_up_has_one_row_and_a_small_gap_none() -> None:
+    behind = [CatchingUp(LOBBY, LOBBY, count) for count in (412, 312, 0, 50, 0)]
+    assert shown(in_lobby(), *behind) == ["12:02 #lobby -- Catching up, 412 behind."]
+
+
+# --------------------------------------------------------------------------- presence
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (presence(joined=["carol"]), "carol joined."),
+        (presence(joined=["carol", "dave"], left=["erin"]), "carol and dave joined; erin left."),
+        (presence(left=["a", "b", "c"]), "a, b and c left."),
+        (presence(joined=list("abcdef")), "6 people joined; 9 here now."),
+        (presence(joined=list("abcde"), left=["f"]), "5 people joined; 1 person left; 9 here now."),
+        (presence(whole=False), "Many joined or left; 9 here now."),
+    ],
+)
+def test_who_came_and_went_is_one_sentence(change: PresenceChanged, says: str) -> None:
+    assert shown(in_lobby(), change) == [f"12:02 #lobby -- {says}"]
+
+
+@pytest.mark.parametrize("change", [presence(joined=["bob"]), presence(joined=["carol"], left=["carol"])])
+def test_nobody_hears_of_themselves_or_of_who_only_passed(change: PresenceChanged) -> None:
+    assert shown(in_lobby(), change) == []
+
+
+def test_after_a_resume_those_known_before_are_not_announced_again() -> None:
+    transcript = in_lobby("alice", "bob", "carol")
+    transcript.receive(RoomOpened(LOBBY, LOBBY, RoomKind.PUBLIC, 0, 1, ("bob",), LOBBY, resumed=True), NOON)
+    assert shown(transcript, presence(joined=["alice"]), now=NOON + 1) == []
+    assert shown(transcript, presence(joined=["dave"]), now=NOON + 9) == ["12:02 #lobby -- dave joined."]
+    assert shown(transcript, presence(joined=["carol"]), now=NOON + 11) == ["12:02 #lobby -- carol joined."]
+
+
+def test_presence_of_a_room_that_is_not_followed_is_nobodys_business() -> None:
+    assert shown(Transcript("bob", now=NOON, tz=UTC), presence(joined=["carol"])) == []
+
+
+# --------------------------------------------------------------------------- lines said here
+
+
+def test_a_line_is_sending_then_stored_then_shown() -> None:
+    transcript = in_lobby()
+    transcript.posted(7, LOBBY, "hello")
+    assert [(one.text, one.state) for one in transcript.pending] == [("hello", PendingState.SENDING)]
+    assert transcript.unanswered == 1
+    assert shown(transcript, Stored(7, Position(LOBBY, EPOCH, 3))) == []
+    assert [one.state for one in transcript.pending] == [PendingState.STORED]
+    assert transcript.unanswered == 0
+    assert shown(transcript, own("hello", seq=3)) == ["12:02 #lobby bob: hello"]
+    assert transcript.pending == ()
+
+
+def test_a_line_shown_before_its_answer_is_pending_no_longer() -> None:
+    transcript = in_lobby()
+    transcript.posted(7, LOBBY, "hello")
+    transcript.receive(own("hello", seq=3), NOON)
+    transcript.receive(Stored(7, Position(LOBBY, EPOCH, 3)), NOON)
+    assert transcript.pending == ()
+
+
+def test_a_line_of_another_session_leaves_this_ones_pending() -> None:
+    transcript = in_lobby()
+    transcript.posted(7, LOBBY, "hello")
+    transcript.receive(own("hello", seq=3), NOON)
+    assert [one.ref for one in transcript.pending] == [7]
+
+
+def test_a_line_that_failed_shows_why_and_what_it_was() -> None:
+    transcript = in_lobby()
+    transcript.posted(7, LOBBY, "one\ntwo")
+    failed = Failed(7, LOBBY, "one\ntwo", "storage_full", "the broker's disk is full")
+    assert shown(transcript, failed) == [
+        "12:02 #lobby !! Not sent: the broker's disk is full. The line was:\n      one\n      two"
+    ]
+    assert transcript.pending == ()
+
+
+def test_a_line_of_unknown_outcome_does_not_claim_it_was_not_sent() -> None:
+    failed = Failed(7, LOBBY, "hello", "forgotten", "away too long", unknown=True)
+    assert shown(in_lobby(), failed) == [
+        "12:02 #lobby !! Nobody can say whether this line was stored: away too long. The line was:\n"
+        "      hello"
+    ]
+
+
+def test_a_failed_line_of_a_direct_room_is_told_by_its_title() -> None:
+    transcript = in_lobby()
+    transcript.receive(RoomOpened(ALICE, "@Alice", RoomKind.DIRECT, 0, 1, ("bob",), "@alice", False), NOON)
+    (row,) = transcript.receive(Failed(7, "@alice", "psst", "busy", "too busy"), NOON)
+    assert (row.room, row.elsewhere) == ("@Alice", True)
+
+
+def test_a_stored_line_is_not_waited_for_in_a_room_that_was_left() -> None:
+    transcript = in_lobby()
+    for ref in (7, 8):
+        transcript.posted(ref, LOBBY, "hello")
+    transcript.receive(Stored(7, Position(LOBBY, EPOCH, 3)), NOON)
+    transcript.receive(RoomClosed(LOBBY, LOBBY, "left", ""), NOON)
+    transcript.receive(Stored(8, Position(LOBBY, EPOCH, 4)), NOON)
+    assert transcript.pending == ()
+
+
+def test_after_a_restored_history_old_positions_are_not_waited_for() -> None:
+    transcript = in_lobby()
+    transcript.posted(7, LOBBY, "hello")
+    transcript.receive(Stored(7, Position(LOBBY, EPOCH, 3)), NOON)
+    transcript.receive(EpochChanged(LOBBY, LOBBY), NOON)
+    assert transcript.pending == ()
+
+
+# --------------------------------------------------------------------------- the link
+
+
+def test_the_link_is_lost_and_back_once_however_often_it_is_tried() -> None:
+    offline = [LinkChanged(Link.OFFLINE, "no answer", retry_at=103.0 + tries) for tries in range(3)]
+    rows = shown(in_lobby(), *offline, LinkChanged(Link.JOINING), LinkChanged(Link.LIVE))
+    assert rows == [
+        "12:02 -- No link to the broker: no answer. What you say is kept, and sent when the link is back.",
+        "12:02 -- The link is back.",
+    ]
+
+
+def test_the_first_link_is_no_news() -> None:
+    assert shown(in_lobby(), LinkChanged(Link.JOINING), LinkChanged(Link.LIVE)) == []
+
+
+def test_the_status_counts_down_and_says_how_far_behind() -> None:
+    transcript = in_lobby()
+    seen = [transcript.status(100.0)]
+    transcript.receive(LinkChanged(Link.OFFLINE, "gone", retry_at=103.0), NOON)
+    seen += [transcript.status(now) for now in (100.0, 101.5, 103.0)]
+    transcript.receive(LinkChanged(Link.JOINING), NOON)
+    seen.append(transcript.status(103.0))
+    transcript.receive(LinkChanged(Link.LIVE), NOON)
+    transcript.receive(CatchingUp(LOBBY, LOBBY, 412), NOON)
+    seen.append(transcript.status(104.0))
+    transcript.receive(CatchingUp(LOBBY, LOBBY, 0), NOON)
+    seen.append(transcript.status(105.0))
+    assert seen == [
+        "",
+        "offline, retrying in 3 s",
+        "offline, retrying in 2 s",
+        "offline, connecting",
+        "offline, connecting",
+        "catching up, 412 behind",
+        "",
+    ]
+
+
+# --------------------------------------------------------------------------- answers, and bounds
+
+
+def test_history_is_shown_without_counting_as_new() -> None:
+    transcript = in_lobby()
+    transcript.receive(line("now", seq=9), NOON)
+    rows = [plain(row) for row in transcript.past([line("then", seq=2, at=NOON - 86_400)], NOON)]
+    assert rows == [
+        "12:02 -- The last 1 line of #lobby:",
+        "----- Wednesday, 20 November 2024",
+        "12:02 #lobby alice: then",
+        "----- Thursday, 21 November 2024",
+        "12:02 -- End of the last 1 line.",
+    ]
+    assert transcript.head == 9
+
+
+def test_a_problem_is_a_sentence_with_a_mark_no_name_can_look_like() -> None:
+    rows: list[Row] = in_lobby().problem("there is no room #nope", NOON)
+    assert [plain(row) for row in rows] == ["12:02 !! There is no room #nope."]
+
+
+def test_names_are_kept_within_bounds_newest_last() -> None:
+    transcript = in_lobby()
+    for number in range(NAMES_KEPT_MAX + 10):
+        transcript.receive(line("x", sender=f"n{number}"), NOON)
+    assert len(transcript.people) == NAMES_KEPT_MAX
+    assert transcript.people[-1] == f"n{NAMES_KEPT_MAX + 9}"
