@@ -77,7 +77,6 @@ def _stopped(folder: DataFolder) -> Iterator[Finding]:
         yield Finding(True, "it holds no log yet; chat-broker start makes one")
         return
     try:
-        folder.prepare()
         folder.broker_keys()
         folder.operator_keys()
         yield Finding(True, "the keys are in place, and nobody else may read them")
@@ -85,5 +84,3 @@ def _stopped(folder: DataFolder) -> Iterator[Finding]:
         yield Finding(True, "the log is whole")
     except ChatError as error:
         yield Finding(False, str(error))
-    finally:
-        folder.release()

@@ -1,4 +1,4 @@
-"""The broker's data folder: its lock, its keys, and what tells others where a running broker is.
+"""The broker's data folder: its keys, and what tells others where a running broker is.
 
 chat.db        the log
 broker.key     the broker's secret key, whose public half clients pin
@@ -9,15 +9,14 @@ lock           held by the running broker
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
-from typing import IO
 
 import msgspec
 from msgspec import Struct
 
 from chat_broker.auth import KeyPair, load_keys, write_private
+from chat_broker.sqlite_file import is_claimed
 from chat_protocol.address import Address, decode_key, encode_key, parse_address
 from chat_protocol.errors import BadAddress, SetupError
 
@@ -35,43 +34,21 @@ class Whereabouts(Struct):
 
 
 class DataFolder:
-    """A folder that this process may use. `lock` makes sure that it is the only one."""
+    """A broker's folder. Who opens the log in it (`SqliteLog`) holds it against others."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
 
     def prepare(self) -> None:
-        """Make the folder, for its owner alone, and hold its lock. Raises SetupError."""
+        """Make the folder, for its owner alone. Raises SetupError."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "a")  # noqa: SIM115 - held as long as the process runs
         except OSError as error:
-            raise SetupError(f"the data folder {self.path} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            self._lock = None
-            raise SetupError(
-                f"the data folder {self.path} is in use by another broker; stop it, or choose --data"
-            ) from error
+            raise SetupError(f"the data folder {self.path} cannot be made: {error.strerror}") from error
 
     def is_served(self) -> bool:
-        """Whether a broker holds the folder's lock."""
-        try:
-            with open(self.path / "lock", "a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
-
-    def release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Whether somebody has the log of this folder open."""
+        return is_claimed(self.path)
 
     def broker_keys(self) -> KeyPair:
         return load_keys(self.path / "broker.key")

@@ -81,23 +81,20 @@ def serve(
     finally:
         log.close()
         waker.close()
-        folder.release()
 
 
 def backup_stopped(folder: DataFolder, path: str) -> None:
     """Back up the log of a broker that does not run. Raises SetupError or StorageError."""
-    folder.prepare()
     done = threading.Event()
+    log = SqliteLog(folder.path, wake=done.set, backup_secrets=folder.secrets)
     try:
-        log = SqliteLog(folder.path, wake=done.set, backup_secrets=folder.secrets)
         log.backup(path, 1)
         done.wait()
-        log.close()
-        for result in log.take_results():
-            if result.error is not None:
-                raise result.error
     finally:
-        folder.release()
+        log.close()
+    for result in log.take_results():
+        if result.error is not None:
+            raise result.error
 
 
 def _with_feed(settings: Settings, place: Place, sockets: Sockets) -> Settings:

@@ -32,7 +32,8 @@ from chat_broker.log import (
     SenderKey,
     entries_after,
 )
-from chat_broker.sqlite_log import BLOB_BYTES_MAX, SENDERS_KEPT_MS, SqliteLog
+from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS
+from chat_broker.sqlite_log import SqliteLog
 from chat_protocol.codec import encode_entries, encode_plain
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import Entry, EntryKind, Line
