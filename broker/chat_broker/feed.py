@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from chat_broker.log import entry_bytes
 from chat_protocol.codec import encode_plain
+from chat_protocol.envelope import Header, Sealer
 from chat_protocol.messages import (
     ENTRIES_BYTES_MAX,
     NAMES_PER_MESSAGE_MAX,
@@ -20,7 +21,6 @@ from chat_protocol.messages import (
     Presence,
     Publication,
 )
-from chat_protocol.envelope import Header, Sealer
 
 #: Seconds from a room's last publication to its beacons; the last figure repeats.
 BEACON_S = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)

@@ -18,9 +18,9 @@ from chat_broker.log import Log
 from chat_broker.roster import STALL_S, Session
 from chat_broker.settings import Settings
 from chat_broker.state import State
+from chat_protocol.envelope import Sealer
 from chat_protocol.errors import BadFrame, Code, StorageError
 from chat_protocol.messages import LOBBY, AnyRequest, Message, RoomKind, SessionRequest
-from chat_protocol.envelope import Sealer
 
 
 @dataclass(slots=True)

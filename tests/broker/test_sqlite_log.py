@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import zlib
 from collections import OrderedDict
@@ -43,6 +44,8 @@ KEY = SenderKey(7, bytes(range(16)), "#lobby")
 ONCE = OnceKey(7, "#lobby", b"k" * 16)
 KEYS = {"broker.key": b"secret" * 8, "operator.key": bytes(32)}
 WAIT_S = 10.0
+
+NOBODY = 65_534
 
 
 def lines(first: int, count: int, size: int = 20) -> list[Entry]:
@@ -235,16 +238,33 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert "Is a directory" in refusal(tmp_path)
 
 
-def test_a_folder_or_file_without_permission(sound: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir(0o500)
-    if os.access(folder, os.W_OK):
-        pytest.skip("the superuser may write everywhere")
-    assert "cannot be written: Permission denied" in refusal(folder)
-    folder.chmod(0o700)
-    shutil.copytree(sound, folder, dirs_exist_ok=True)
-    (folder / "chat.db").chmod(0)
-    assert "Permission denied" in refusal(folder)
+@contextmanager
+def an_ordinary_user() -> Iterator[Path]:
+    """A folder of somebody's who is not the superuser, as whom the block runs."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if os.geteuid() != 0:
+            yield folder
+            return
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(0)
+
+
+def test_a_folder_or_file_without_permission_is_explained(sound: Path) -> None:
+    database = (sound / "chat.db").read_bytes()
+    with an_ordinary_user() as home:
+        closed = home / "closed"
+        closed.mkdir(0o500)
+        assert "cannot be written: Permission denied" in refusal(closed)
+        folder = home / "data"
+        folder.mkdir()
+        (folder / "chat.db").write_bytes(database)
+        (folder / "chat.db").chmod(0)
+        assert "Permission denied" in refusal(folder)
 
 
 # --------------------------------------------------------------------------- damage
