@@ -56,8 +56,11 @@ class Process:
         self._reader.join()
         return code
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def kill(self) -> None:
-        if self._process.poll() is None:
+        if not self.has_ended():
             self._process.kill()
 
     def _read(self) -> None:
@@ -112,7 +115,9 @@ def talk(folder: Path, env: dict[str, str], running: list[Process]) -> int:
                 BIN / "chat-broker", "start", "--data", folder / "data", *ports, env=env, stderr=log
             )
         running.append(broker)
-        wait_for("the broker", lambda: broker.lines)
+        wait_for("the broker", lambda: broker.lines or broker.has_ended())
+        if not broker.lines:
+            raise SystemExit(f"demo: the broker did not start: {(folder / 'broker.log').read_text()}")
         env["CHAT_BROKER"] = broker.lines[0].removeprefix("ready ")
         return broker
 

@@ -10,35 +10,24 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import tzinfo
-from enum import Enum, IntEnum
+from enum import Enum
 
 from chat_client import slash
 from chat_client.events import Failed, Link, LinkChanged, RoomAdded
 from chat_client.front import Chat
+from chat_client.outcome import Outcome, outcome_of
 from chat_client.rows import Row, clean_name, clean_names, plural, who_is
 from chat_client.slash import Command
 from chat_client.transcript import PendingState, Transcript
-from chat_protocol.errors import CallerError, ChatError, Code, OutcomeUnknown, Refused, Unreachable
+from chat_protocol.errors import CallerError, ChatError, Code, Refused
 from chat_protocol.messages import RoomInfo, RoomKind
 from chat_protocol.names import clean_text
 
 UNANSWERED_MAX = 4_000
 EVENTS_IN_A_ROW_MAX = 100
 
-_UNREACHABLE_CODES = {"unreachable", "wrong_key"}
-_OWN_CLOSING_CODES = {"", "closed"}
 _KIND_WORDS = {RoomKind.PUBLIC: "public", RoomKind.PRIVATE: "private", RoomKind.DIRECT: "direct"}
-
-
-class Outcome(IntEnum):
-    """What a script is told by the exit code; of several, the highest."""
-
-    DONE = 0
-    REFUSED = 3
-    UNREACHABLE = 4
-    UNKNOWN = 5
 
 
 class Next(Enum):
@@ -119,14 +108,15 @@ class Conversation:
         """Go to the first room; a person is told how things are done. Raises BadName, Refused or
         Unreachable."""
         if person:
-            self._answer("Enter says what you typed; /help shows what else there is, exit leaves.")
+            self._answer("Enter says what you typed; /help shows more, exit leaves.")
         await self._enter(slash.room_name(room))
 
     async def settle(self, answered_s: float, shown_s: float) -> None:
         """Wait until every line said is stored or failed, then a little until it was shown as well; what is
         still unanswered then has an unknown outcome, and is named."""
         await self._until(lambda: self.transcript.unanswered == 0, answered_s)
-        await self._until(lambda: not self.transcript.pending, shown_s)
+        if self.transcript.unanswered == 0:
+            await self._until(lambda: not self.transcript.pending, shown_s)
         for line in self.transcript.pending:
             if line.state is PendingState.SENDING:
                 self._worsen(Outcome.UNKNOWN)
@@ -237,8 +227,7 @@ class Conversation:
         room = self.transcript.find(title)
         if room:
             return room
-        # It may have been followed before this asked for it; nothing is resumed by that.
-        opened = replace(await self._chat.open(title), resumed=False)
+        opened = await self._chat.open(title)
         self._show(self.transcript.opened(opened, self._clock()))
         return opened.room
 
@@ -305,19 +294,3 @@ class Conversation:
 
     def _worsen(self, outcome: Outcome) -> None:
         self.outcome = max(self.outcome, outcome)
-
-
-def outcome_of(error: ChatError) -> Outcome:
-    match error:
-        case OutcomeUnknown():
-            return Outcome.UNKNOWN
-        case Unreachable():
-            return Outcome.UNREACHABLE
-    return Outcome.REFUSED
-
-
-def outcome_of_closing(closed: LinkChanged) -> Outcome:
-    """What the end of a session means."""
-    if closed.code in _UNREACHABLE_CODES:
-        return Outcome.UNREACHABLE
-    return Outcome.DONE if closed.code in _OWN_CLOSING_CODES else Outcome.REFUSED

@@ -6,7 +6,6 @@ the present and may repeat.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -96,11 +95,12 @@ class Line:
     account: int
     text: str
     own: bool = False
-    ref: int | None = None
 
     def answer_key(self, purpose: str = "") -> bytes:
         """A `once` key for the answer to this line: with it a bot never answers twice, even if it died
         before it knew that its answer was stored. `purpose` tells several answers to one line apart."""
+        import hashlib  # slow to load, and only bots need it
+
         what = b"\0".join((self.epoch, self.room.encode(), str(self.seq).encode(), purpose.encode()))
         return hashlib.sha256(what).digest()[:16]
 

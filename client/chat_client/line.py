@@ -10,26 +10,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import select
 import signal
 import sys
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import tzinfo
 from typing import TextIO
 
-from chat_client.conversation import Conversation, Next, Outcome, outcome_of, outcome_of_closing
+from chat_client.conversation import Conversation, Next
 from chat_client.front import Chat
+from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
 from chat_client.rows import Row, RowKind, plain, reason
+from chat_client.typed import typed_lines
 from chat_protocol.errors import ChatError
-from chat_protocol.messages import LINE_BYTES_MAX
 
 ANSWERED_S = 30.0  # how long the last lines may take to be stored
 SHOWN_S = 2.0  # and then to be shown
-READ_BYTES = 65_536
-TYPED_BYTES_MAX = 4 * LINE_BYTES_MAX  # of one line; more than can be said, so what is longer is refused
 
 
 async def run_line(
@@ -159,54 +156,3 @@ class _Interrupts:
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-
-
-async def typed_lines(fd: int) -> AsyncGenerator[str, None]:
-    """The lines of a pipe, a file, a terminal or /dev/null, without their newlines, until its end.
-
-    A thread reads ahead by one chunk at most, so that whoever writes there is held back. It is a daemon
-    and reads the bare descriptor: neither a line that never comes nor a lock of `sys.stdin` can delay
-    the end of the process.
-    """
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue()
-    wanted = threading.Semaphore(0)
-    ended = threading.Event()
-
-    def read() -> None:
-        while True:
-            wanted.acquire()
-            if ended.is_set():
-                return
-            chunk = _read_chunk(fd)
-            try:
-                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-            except RuntimeError:
-                return  # the loop has ended meanwhile
-
-    threading.Thread(target=read, name="typed-lines", daemon=True).start()
-    rest = b""
-    try:
-        while True:
-            wanted.release()
-            chunk = await chunks.get()
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[:TYPED_BYTES_MAX]
-            for line in lines if chunk else [rest]:
-                yield line[:TYPED_BYTES_MAX].decode("utf-8", "replace").removesuffix("\r")
-            if not chunk:
-                return
-    finally:
-        ended.set()
-        wanted.release()
-
-
-def _read_chunk(fd: int) -> bytes:
-    """What can be read now, waiting for it if need be; b"" at the end."""
-    while True:
-        try:
-            return os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            select.select([fd], [], [])  # somebody else made the descriptor non-blocking
-        except OSError:
-            return b""  # the terminal hung up

@@ -31,10 +31,11 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.renderer import print_formatted_text
 
 from chat_client import slash
-from chat_client.conversation import Conversation, Next, Outcome, outcome_of, outcome_of_closing
+from chat_client.conversation import Conversation, Next
 from chat_client.events import Link
 from chat_client.front import Chat
 from chat_client.layout import STYLE, cut, styled
+from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
 from chat_client.rows import Row, body, reason
 from chat_client.transcript import Pending, PendingState
 from chat_protocol.errors import ChatError

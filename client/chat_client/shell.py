@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from chat_client import events as ev
 from chat_client.client import ChatClient, failure
-from chat_client.conversation import Outcome, outcome_of, outcome_of_closing
 from chat_client.events import Line, Link, Notice
-from chat_client.line import typed_lines
+from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
+from chat_client.typed import typed_lines
 from chat_protocol.errors import BadText, ChatError
 
 OUTSTANDING_MAX = 5_000  # lines said and not stored yet

@@ -308,6 +308,8 @@ class Transcript:
             room.names.pop(name, None)
         room.keep(joined)
         self._see(joined)
+        if event.room != self.here:
+            return []  # whoever leaves the chat leaves every room: one sentence about that is enough
         if now < room.quiet_until:
             joined = [name for name in joined if name not in room.known]
         text = rows.came_and_went(joined, left, event)

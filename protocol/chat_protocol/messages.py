@@ -7,7 +7,6 @@ only ever added at the end, with a default; readers ignore what they do not know
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from enum import IntEnum
 from typing import Annotated
@@ -110,6 +109,8 @@ def entry_digest(entry: Entry) -> bytes:
     SHA-256, first 8 bytes, over seq, at, account as big-endian 64-bit integers, kind as 16-bit, then
     the body's bytes.
     """
+    import hashlib  # slow to load, and only those who read rooms need it
+
     head = struct.pack(">QQQH", entry.seq, entry.at, entry.account, entry.kind)
     return hashlib.sha256(head + bytes(entry.body)).digest()[:8]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from chat_client.events import (
     Event,
@@ -39,6 +39,7 @@ class FakeChat:
         self.link = Link.LIVE
         self.limits = Limits()
         self.stores = stores
+        self.shows = True  # lines that are stored
         self.time = 100.0
         self.wall = NOON
         self.posted: list[tuple[str, str]] = []  # (room, text)
@@ -53,6 +54,7 @@ class FakeChat:
         self._seqs: dict[str, int] = {}
         self._unanswered: dict[int, tuple[str, str]] = {}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._called = asyncio.Event()
 
     # ----------------------------------------------------------------------- what a test makes happen
 
@@ -69,7 +71,7 @@ class FakeChat:
     def store(self, ref: int) -> None:
         room, text = self._unanswered.pop(ref)
         line = self.line(self.name, text, room)
-        self.tell(Stored(ref, Position(room, EPOCH, line.seq)), line)
+        self.tell(Stored(ref, Position(room, EPOCH, line.seq)), *([line] if self.shows else []))
 
     def fail(self, ref: int, reason: str, *, unknown: bool = False) -> None:
         room, text = self._unanswered.pop(ref)
@@ -81,6 +83,13 @@ class FakeChat:
         at, title = int(self.wall * 1_000), self.known[room].title if room in self.known else room
         account = ME if sender == self.name else 2
         return Line(room, title, EPOCH, seq, at, sender, account, text, sender == self.name)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something was asked for or posted that makes it true. Raises TimeoutError."""
+        async with asyncio.timeout(5.0):
+            while not true():
+                self._called.clear()
+                await self._called.wait()
 
     def knows(self, opened: RoomOpened, *, member: bool = False) -> None:
         """There is such a room."""
@@ -98,6 +107,7 @@ class FakeChat:
         self.posted.append((room, text))
         ref = len(self.posted)
         self._unanswered[ref] = (room, text)
+        self._called.set()
         if self.stores:
             self.store(ref)
         return ref
@@ -160,5 +170,6 @@ class FakeChat:
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
+        self._called.set()
         if what in self.refusals:
             raise self.refusals[what]

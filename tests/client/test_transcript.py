@@ -352,6 +352,13 @@ def test_after_a_resume_those_known_before_are_not_announced_again() -> None:
     assert shown(transcript, presence(joined=["carol"]), now=NOON + 11) == ["12:02 #lobby -- carol joined."]
 
 
+def test_who_comes_and_goes_is_told_of_the_current_room_only() -> None:
+    transcript = in_lobby()
+    transcript.receive(public(OPS), NOON)
+    assert shown(transcript, PresenceChanged(OPS, OPS, 9, ("carol",), ())) == []
+    assert "carol" in transcript.people
+
+
 def test_presence_of_a_room_that_is_not_followed_is_nobodys_business() -> None:
     assert shown(Transcript("bob", now=NOON, tz=UTC), presence(joined=["carol"])) == []
 
@@ -425,8 +432,10 @@ def test_after_a_restored_history_old_positions_are_not_waited_for() -> None:
     transcript = in_lobby()
     transcript.posted(7, LOBBY, "hello")
     transcript.receive(Stored(7, Position(LOBBY, EPOCH, 3)), NOON)
+    transcript.receive(own("before", seq=2), NOON)
+    assert transcript.head == 2
     transcript.receive(EpochChanged(LOBBY, LOBBY), NOON)
-    assert transcript.pending == ()
+    assert (transcript.pending, transcript.head) == ((), 0)
 
 
 # --------------------------------------------------------------------------- the link
