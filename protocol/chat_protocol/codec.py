@@ -33,7 +33,8 @@ _requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequ
 _replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
 _feed: msgspec.msgpack.Decoder[AnyFeed] = msgspec.msgpack.Decoder(AnyFeed)
 _entries: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
-_anything = msgspec.msgpack.Decoder()
+_fields = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_number = msgspec.msgpack.Decoder(int)
 
 REQUEST_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyRequest.__args__)
 REPLY_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyReply.__args__)
@@ -127,12 +128,15 @@ def _other_version(version: int, body: memoryview) -> BadFrame:
 
 
 def _peek(body: memoryview) -> tuple[int | None, int]:
-    """Kind and request id of a message that does not decode, as far as they can be read."""
+    """Kind and request id of a message that does not decode, as far as they can be read: what follows
+    them may be anything that is MessagePack."""
     try:
-        fields = _anything.decode(body)
-    except _DECODE_ERRORS:
+        fields = _fields.decode(body)
+        kind = _number.decode(fields[0])
+    except (*_DECODE_ERRORS, IndexError):
         return None, 0
-    if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
-        return None, 0
-    request = fields[1] if len(fields) > 1 and type(fields[1]) is int else 0
-    return fields[0], request if 0 < request < 2**63 else 0
+    try:
+        request = _number.decode(fields[1])
+    except (*_DECODE_ERRORS, IndexError):
+        return kind, 0
+    return kind, request if 0 < request < 2**63 else 0

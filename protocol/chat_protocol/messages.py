@@ -18,6 +18,7 @@ LOBBY = "#lobby"
 # Limits that belong to the format; those a broker may set are in `Limits`.
 FRAME_BYTES_MAX = 65_536  # client to broker
 REPLY_BYTES_MAX = 131_072  # broker to client
+CURVE_BYTES = 33  # what CURVE adds to a frame, which libzmq's own limit counts
 FEED_INBOUND_BYTES_MAX = 1_024
 ENTRIES_BYTES_MAX = 65_536
 LINE_BYTES_MAX = 16_384

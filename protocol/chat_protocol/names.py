@@ -68,9 +68,11 @@ def direct_room(one: int, other: int) -> str:
 
 
 def direct_accounts(room: str) -> tuple[int, int] | None:
-    """The two account ids of a direct room's id, or None if it is none."""
+    """The two account ids of a direct room's id, the lower first, or None if it is none."""
     match = _DIRECT.fullmatch(room)
-    return (int(match[1]), int(match[2])) if match else None
+    if match is None or int(match[1]) > int(match[2]):
+        return None
+    return int(match[1]), int(match[2])
 
 
 def check_text(text: str, *, line_bytes: int = LINE_BYTES_MAX, line_rows: int = LINE_ROWS_MAX) -> str:
