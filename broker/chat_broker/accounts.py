@@ -16,6 +16,7 @@ from chat_protocol.messages import Entry, Key32, Message, RoomKind
 from chat_protocol.names import skeleton
 
 KEYS_PER_ACCOUNT_MAX = 16
+DEVICE_INVITES_MAX = 16  # live ones of one account
 OPERATOR = "operator"
 
 
@@ -105,9 +106,12 @@ class Account(Struct):
 
 
 class LiveInvite(Struct):
+    """`account` as in `InviteMade`; `by` is the account that made it."""
+
     uses_left: int
     expires: int
     account: int = 0
+    by: int = 0
 
 
 class _Stored(Struct, array_like=True):
@@ -120,7 +124,8 @@ class _Stored(Struct, array_like=True):
 
 
 class Accounts:
-    """Who there is. `rooms` maps every room to the kind it was made as."""
+    """Who there is, after all entries so far, stored or on their way. `rooms` maps every room to the
+    kind it was made as."""
 
     def __init__(self) -> None:
         self.head = 0
@@ -129,6 +134,7 @@ class Accounts:
         self.invites: dict[bytes, LiveInvite] = {}
         self.rooms: dict[str, RoomKind] = {}
         self._by_skeleton: dict[str, Account] = {}
+        self._on_their_way: dict[bytes, int] = {}  # account keys -> the newest unstored entry about them
 
     def named(self, name: str) -> Account | None:
         """The account of that name, in any spelling of upper and lower case."""
@@ -143,27 +149,47 @@ class Accounts:
         invite = self.invites.get(key)
         return invite if invite and invite.uses_left > 0 and wall < invite.expires else None
 
+    def device_invites(self, account: int, wall: int) -> int:
+        """How many live invites an account has for devices of its own."""
+        return sum(
+            invite.account == account and self.live_invite(key, wall) is not None
+            for key, invite in self.invites.items()
+        )
+
+    def is_settled(self, key: bytes) -> bool:
+        """Whether what is to be said of an account's key is stored."""
+        return key not in self._on_their_way
+
+    def settle(self, seq: int) -> None:
+        """Entries up to this one are stored."""
+        if self._on_their_way:
+            self._on_their_way = {key: at for key, at in self._on_their_way.items() if at > seq}
+
     def apply(self, entry: Entry) -> None:
         self.head = entry.seq
         body = decode_body(entry, BODIES[entry.kind]) if entry.kind in BODIES else None
         match body:
             case AccountMade(name, key, role):
                 self._add(Account(entry.seq, name, {key: entry.at}, role))
+                self._on_their_way[key] = entry.seq
             case KeyChange(account, key) if entry.kind == ServerKind.KEY_ADDED:
                 self.by_id[account].keys[key] = entry.at
                 self.by_key[key] = self.by_id[account]
+                self._on_their_way[key] = entry.seq
             case KeyChange(account, key):
                 self.by_id[account].keys.pop(key, None)
                 self.by_key.pop(key, None)
+                self._on_their_way[key] = entry.seq
             case RoomMade(room, kind):
                 self._made(room, kind, self.by_id.get(entry.account))
             case InviteMade(key, uses, expires, account):
                 self._forget_dead_invites(entry.at)
-                self.invites[key] = LiveInvite(uses, expires, account)
+                self.invites[key] = LiveInvite(uses, expires, account, entry.account)
             case InviteUsed(key) if key in self.invites:
                 self.invites[key].uses_left -= 1
             case Ruling(account):
                 self.by_id[account].banned = entry.kind == ServerKind.BANNED
+                self._on_their_way |= dict.fromkeys(self.by_id[account].keys, entry.seq)
             case RateSet(account, lines_per_s):
                 self.by_id[account].lines_per_s = lines_per_s
 

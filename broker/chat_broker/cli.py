@@ -36,7 +36,8 @@ def _default_data() -> str:
     return str(Path(platformdirs.user_data_dir("simple-chat")) / "broker")
 
 
-data_option = click.option(
+option = functools.partial(click.option, show_envvar=True)
+data_option = option(
     "--data",
     envvar="CHAT_DATA",
     default=_default_data,
@@ -44,7 +45,7 @@ data_option = click.option(
     type=click.Path(file_okay=False),
     help="The broker's data folder.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+json_option = option("--json", "as_json", envvar="CHAT_JSON", is_flag=True, help="Print JSON, for programs.")
 
 
 @click.group()
@@ -84,10 +85,8 @@ class Duration(click.ParamType[int]):
 
 
 @main.command()
-@click.option(
-    "--host", envvar="CHAT_HOST", default="127.0.0.1", show_default=True, help="Address to listen on."
-)
-@click.option(
+@option("--host", envvar="CHAT_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@option(
     "--port",
     envvar="CHAT_PORT",
     default=5555,
@@ -95,7 +94,7 @@ class Duration(click.ParamType[int]):
     type=click.IntRange(0, 65_535),
     help="Command port; 0 takes any free ones.",
 )
-@click.option(
+@option(
     "--feed-port",
     envvar="CHAT_FEED_PORT",
     default=None,
@@ -103,7 +102,7 @@ class Duration(click.ParamType[int]):
     show_default="PORT+1",
     help="Feed port.",
 )
-@click.option(
+@option(
     "--advertise",
     envvar="CHAT_ADVERTISE",
     default=None,
@@ -111,13 +110,9 @@ class Duration(click.ParamType[int]):
     help="What clients elsewhere connect to, where that differs from --host and the ports (NAT).",
 )
 @data_option
-@click.option(
-    "--open", "open_door", envvar="CHAT_OPEN", is_flag=True, help="Let anybody in without an invite."
-)
-@click.option(
-    "--no-invite", envvar="CHAT_NO_INVITE", is_flag=True, help="Leave the invite out of the ready line."
-)
-@click.option(
+@option("--open", "open_door", envvar="CHAT_OPEN", is_flag=True, help="Let anybody in without an invite.")
+@option("--no-invite", envvar="CHAT_NO_INVITE", is_flag=True, help="Leave the invite out of the ready line.")
+@option(
     "--log-format",
     envvar="CHAT_LOG_FORMAT",
     type=click.Choice(["text", "json"]),
@@ -125,7 +120,7 @@ class Duration(click.ParamType[int]):
     show_default=True,
     help="Format of the broker's own log, on stderr.",
 )
-@click.option(
+@option(
     "--lines-per-s",
     envvar="CHAT_LINES_PER_S",
     type=click.IntRange(1, 1_000_000),
@@ -133,7 +128,7 @@ class Duration(click.ParamType[int]):
     show_default=True,
     help="Lines a session may say each second, after a burst of 5,000.",
 )
-@click.option(
+@option(
     "--newcomer-lines",
     envvar="CHAT_NEWCOMER_LINES",
     type=click.IntRange(0, 10_000),
@@ -141,7 +136,7 @@ class Duration(click.ParamType[int]):
     show_default=True,
     help="Recent lines shown to somebody who opens a room for the first time.",
 )
-@click.option(
+@option(
     "--keep-entries",
     envvar="CHAT_KEEP_ENTRIES",
     type=click.IntRange(0),
@@ -251,10 +246,23 @@ def rooms(data: str, as_json: bool) -> None:
 
 @main.command()
 @data_option
-@click.option(
-    "--uses", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="How many may use it."
+@option(
+    "--uses",
+    envvar="CHAT_USES",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many may use it.",
 )
-@click.option("--expires", type=Duration(), default="7d", show_default=True, help="For how long it is good.")
+@option(
+    "--expires",
+    envvar="CHAT_EXPIRES",
+    type=Duration(),
+    default="7d",
+    show_default=True,
+    help="For how long it is good, such as 90s, 15m, 12h or 7d.",
+)
 @_sentence_on_failure
 def invite(data: str, uses: int, expires: int) -> None:
     """Print a chat:// URL that lets newcomers in."""
@@ -300,7 +308,7 @@ def backup(data: str, file: str) -> None:
 @click.argument("name")
 @_sentence_on_failure
 def ban(data: str, name: str) -> None:
-    """Shut NAME out: its sessions end and it reads nothing more."""
+    """Shut NAME out; it reads nothing more."""
     from chat_protocol.messages import Ban, Done
 
     with _operator(data) as operator:
@@ -325,7 +333,10 @@ def unban(data: str, name: str) -> None:
 @click.argument("lines_per_s", type=click.IntRange(0, 1_000_000))
 @_sentence_on_failure
 def rate(data: str, name: str, lines_per_s: int) -> None:
-    """Let NAME (a bot, say) say LINES_PER_S lines a second; 0 returns to the default."""
+    """Set how many lines a second NAME may say.
+
+    For bots that say more than people do; 0 returns to the default.
+    """
     from chat_protocol.messages import Done, Rate
 
     with _operator(data) as operator:
@@ -335,7 +346,10 @@ def rate(data: str, name: str, lines_per_s: int) -> None:
 @main.command()
 @data_option
 def doctor(data: str) -> None:
-    """Check the machine, the data folder and the running broker; say what to do about what is wrong."""
+    """Look for what is wrong, and say what to do about it.
+
+    Looks at the machine, the data folder and, if one runs, the broker. Exits 1 if something is wrong.
+    """
     from chat_broker.doctor import examine
     from chat_broker.folder import DataFolder
 

@@ -24,27 +24,30 @@ class Command:
     """How a request is handled. Handlers of CONNECTION commands take (state, peer, key, message), all
     others (state, session, message).
 
-    `settled`: the handler waits until everything ahead is stored, because it tells of the log.
-    `writes`: it proposes entries, so it is refused at once while the log takes nothing.
+    `settled`: the handler waits until everything ahead is stored, because it tells of that.
+    `writes`: it proposes entries, so it is refused at once while the log takes nothing, and costs as
+    much as a line. Say looks after both itself, for what was said before is answered at any time.
+    `always`: it is answered however much waits for the log.
     """
 
     handle: Callable[..., Any]
     may: May = May.SESSION
     settled: bool = False
     writes: bool = False
+    always: bool = False
 
 
 COMMANDS: dict[type[m.Request], Command] = {
     m.Enroll: Command(joining.enroll, May.CONNECTION, writes=True),
     m.Hello: Command(joining.hello, May.CONNECTION, settled=True),
-    m.Ping: Command(joining.ping),
-    m.Bye: Command(joining.bye),
+    m.Ping: Command(joining.ping, always=True),
+    m.Bye: Command(joining.bye, settled=True),
     m.Invite: Command(joining.invite, writes=True),
-    m.Devices: Command(joining.devices, settled=True),
+    m.Devices: Command(joining.devices),
     m.Revoke: Command(joining.revoke, writes=True),
-    m.Say: Command(saying.say, writes=True),
+    m.Say: Command(saying.say),
     m.Open: Command(reading.open_room, settled=True),
-    m.Close: Command(reading.close),
+    m.Close: Command(reading.close, settled=True),
     m.Fetch: Command(reading.fetch, settled=True),
     m.Who: Command(reading.who, settled=True),
     m.Rooms: Command(reading.rooms, settled=True),

@@ -22,8 +22,9 @@ from chat_protocol.messages import (
     Publication,
 )
 
-#: Seconds from a room's last publication to its beacons; the last figure repeats.
-BEACON_S = (0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: Seconds from a room's last publication to its first beacon, and from each to the next; the last
+#: figure repeats. So the second comes 1 s after the publication.
+BEACON_S = (0.3, 0.7, 2.0, 4.0, 8.0, 16.0, 30.0)
 PRESENCE_S = 0.25  # changes within this time make one notice
 PRESENCE_S_PER_NAME = 0.0005  # and longer where more people are told
 
@@ -41,6 +42,7 @@ class RoomFeed:
         "joined",
         "key",
         "left",
+        "pictured",
         "presence",
         "presence_at",
         "topic",
@@ -55,6 +57,7 @@ class RoomFeed:
         self.presence = 1
         self.joined: set[str] = set()
         self.left: set[str] = set()
+        self.pictured = False  # somebody was shown who is here since the oldest of these changes
         self.beacon_at: float | None = None
         self.beacon_step = 0
         self.presence_at: float | None = None
@@ -93,28 +96,38 @@ class Feed:
 
     def publish(self, name: str, entries: list[Entry], clock: float) -> None:
         """Entries of one room, in publications of bounded size; beacons follow."""
+        feed = self.room(name)
         for some in _bounded(entries):
-            self._send(self.room(name), Publication(some))
+            self._send(feed, Publication(some))
+        feed.beacon_at = None  # a publication tells what a beacon would
         self.pull_beacons(name, clock)
 
     def pull_beacons(self, name: str, clock: float) -> None:
-        """Let the room's next beacons come 0.3 s and 1 s from now."""
+        """Let the room's next beacons come 0.3 s and 1 s from now, or sooner."""
         feed = self.room(name)
+        soon = clock + BEACON_S[0]
         feed.beacon_step = 0
-        feed.beacon_at = clock + BEACON_S[0]
+        feed.beacon_at = soon if feed.beacon_at is None else min(feed.beacon_at, soon)
         self._set_alarm(name, feed)
 
     def presence_changed(self, name: str, who: str, *, came: bool, present: int, clock: float) -> None:
         """An account came to a room or went; a notice follows shortly, with others."""
         feed = self.room(name)
         here, there = (feed.joined, feed.left) if came else (feed.left, feed.joined)
-        if who in there:
-            there.discard(who)
-        else:
+        if who not in there or feed.pictured:
             here.add(who)
+        there.discard(who)
         if feed.presence_at is None:
+            feed.pictured = False
             feed.presence_at = clock + PRESENCE_S + present * PRESENCE_S_PER_NAME
             self._set_alarm(name, feed)
+
+    def picture(self, name: str) -> int:
+        """Somebody is shown who is here, changes of which no notice tells yet included: from now on a
+        coming and a going do not cancel out. Returns the version of the newest notice."""
+        feed = self.room(name)
+        feed.pictured = True
+        return feed.presence
 
     def next_deadline(self) -> float | None:
         return self._alarms[0][0] if self._alarms else None
@@ -123,8 +136,10 @@ class Feed:
         """Send the beacons and notices that are due. The callables give a room's stored head and how
         many follow it; a room that nobody follows falls silent."""
         while self._alarms and self._alarms[0][0] <= clock:
-            _, name = heapq.heappop(self._alarms)
+            at, name = heapq.heappop(self._alarms)
             feed = self._rooms[name]
+            if at != feed.alarm_at:
+                continue  # an earlier one was set later
             feed.alarm_at = None
             listeners = present(name)
             if feed.presence_at is not None and feed.presence_at <= clock:
@@ -145,9 +160,8 @@ class Feed:
         if not listeners:
             return
         self._send(feed, Beacon(head, feed.presence))
-        passed = BEACON_S[0] if feed.beacon_step == 0 else 0.0
         feed.beacon_step = min(feed.beacon_step + 1, len(BEACON_S) - 1)
-        feed.beacon_at = clock + BEACON_S[feed.beacon_step] - passed
+        feed.beacon_at = clock + BEACON_S[feed.beacon_step]
 
     def _notice(self, feed: RoomFeed, listeners: int) -> None:
         feed.presence_at = None

@@ -72,6 +72,13 @@ class DataFolder:
         what = Whereabouts(local.host, local.port, key, str(public), os.getpid())
         write_private(self.path / "broker.json", msgspec.json.encode(what) + b"\n")
 
+    def left_behind(self) -> int:
+        """The port of an earlier run that was killed before it could withdraw; 0 if there was none."""
+        try:
+            return msgspec.json.decode((self.path / "broker.json").read_bytes(), type=Whereabouts).port
+        except (OSError, msgspec.DecodeError):
+            return 0
+
     def withdraw(self) -> None:
         (self.path / "broker.json").unlink(missing_ok=True)
 

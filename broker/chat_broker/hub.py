@@ -44,21 +44,29 @@ class Hub:
         settings: Settings | None = None,
     ) -> None:
         self.state = State(log, Feed(random(8), sealer, random), settings or Settings(), random, now)
+        self._operator_key = b""
 
     def found(self, operator_key: bytes, process_invite: bytes | None) -> None:
         """Begin to serve: the operator's account and the lobby are made where they are missing."""
-        state = self.state
-        state.process_invite = process_invite
+        self._operator_key = operator_key
+        self.state.process_invite = process_invite
+        self._found()
+
+    def _found(self) -> None:
+        state, key = self.state, self._operator_key
         operator = state.accounts.named(OPERATOR)
         if operator is None:
-            made = AccountMade(OPERATOR, operator_key, Role.OPERATOR)
+            made = AccountMade(OPERATOR, key, Role.OPERATOR)
             operator = state.accounts.by_id[state.propose_server(ServerKind.ACCOUNT, made).seq]
-        elif operator_key not in operator.keys:
-            change = KeyChange(operator.id, operator_key)
-            state.propose_server(ServerKind.KEY_ADDED, change, operator)
+        elif key not in operator.keys:
+            state.propose_server(ServerKind.KEY_ADDED, KeyChange(operator.id, key), operator)
         if state.rooms.get(LOBBY) is None:
             state.make_room(LOBBY, RoomKind.PUBLIC, [], operator)
         state.flush()
+
+    @property
+    def _is_founded(self) -> bool:
+        return not self._operator_key or self.state.rooms.get(LOBBY) is not None
 
     # ------------------------------------------------------------------ who gets past the handshake
 
@@ -111,6 +119,8 @@ class Hub:
     def tick(self, now: Now) -> None:
         """Do what is due: leases, beacons, presence notices."""
         state = self._advance(now)
+        if not self._is_founded and now.clock >= state.storage_retry_at:
+            self._found()
         for session in state.roster.expired():
             text = f"nothing was heard from this client for {state.roster.lease_s:g} s"
             state.end_session(session, Code.EXPIRED, text)
@@ -125,6 +135,8 @@ class Hub:
         deadlines = [self.state.feed.next_deadline()]
         if len(self.state.roster):
             deadlines.append(self.state.now.clock + STALL_S / 2)
+        if not self._is_founded:
+            deadlines.append(self.state.storage_retry_at)
         return min((at for at in deadlines if at is not None), default=None)
 
     @property
@@ -143,6 +155,7 @@ class Hub:
         state = self.state
         outgoing = Outgoing(state.replies, state.feed.outgoing, state.notes)
         state.replies, state.feed.outgoing, state.notes = [], [], []
+        state.sent()
         return outgoing
 
     # ------------------------------------------------------------------
@@ -160,26 +173,33 @@ class Hub:
         return session
 
     def _may_ask(self, command: Command, peer: bytes, session: Session | None, message: AnyRequest) -> bool:
+        """Whether the handler is to see this request; refuses it if not."""
         state, request = self.state, message.request
-        limits = state.settings.limits
-        if session is not None and session.account.banned:
-            state.refuse_now(peer, request, Code.BANNED, "you are banned from this broker")
-        elif session is not None and session.key not in session.account.keys:
-            state.refuse_now(peer, request, Code.REVOKED, "this key was revoked")
-        elif command.may is May.OPERATOR and session and session.account.role is not Role.OPERATOR:
-            state.refuse_now(peer, request, Code.NOT_ALLOWED, "only the operator may do this")
-        elif session is not None and session.in_flight >= limits.requests_in_flight:
-            text = f"more than {limits.requests_in_flight} requests wait for their answers"
-            state.refuse_now(peer, request, Code.TOO_MANY_IN_FLIGHT, text, retry_ms=100)
-        elif command.writes and state.storage_error and state.now.clock < state.storage_retry_at:
-            state.refuse_now(
-                peer, request, state.storage_error.code, str(state.storage_error), retry_ms=1_000
-            )
-        elif state.pending_bytes > state.settings.pending_bytes_max:
-            state.refuse_now(peer, request, Code.BUSY, "the broker is catching up", retry_ms=200)
-        else:
+        if session is not None:
+            if state.is_shut_out(session, request):
+                return False
+            if command.may is May.OPERATOR and session.account.role is not Role.OPERATOR:
+                state.refuse_now(peer, request, Code.NOT_ALLOWED, "only the operator may do this")
+                return False
+        if command.always:
             return True
-        return False
+        in_flight_max = state.settings.limits.requests_in_flight
+        if session is not None and session.in_flight >= in_flight_max:
+            text = f"more than {in_flight_max} requests wait for their answers"
+            state.refuse_now(peer, request, Code.TOO_MANY_IN_FLIGHT, text, retry_ms=100)
+            return False
+        if state.pending_bytes > state.settings.pending_bytes_max:
+            state.refuse_now(peer, request, Code.BUSY, "the broker is catching up", retry_ms=200)
+            return False
+        if command.writes:
+            return not state.is_log_down(peer, request) and (
+                session is None or state.may_spend(session, request, 1)
+            )
+        return True
+
+    def _is_still_in(self, session: Session, request: int) -> bool:
+        """Whether a session whose request waited may still be answered; refuses it if it was shut out."""
+        return self.state.roster.is_alive(session) and not self.state.is_shut_out(session, request)
 
     def _handle(
         self, command: Command, peer: bytes, key: bytes, session: Session | None, message: AnyRequest
@@ -187,15 +207,15 @@ class Hub:
         state = self.state
 
         def handle(_: Now) -> None:
-            try:
-                if command.may is May.CONNECTION:
-                    command.handle(state, peer, key, message)
-                elif session is not None and state.roster.is_alive(session):
-                    command.handle(state, session, message)
-            except StorageError as error:
-                state.refuse_now(peer, message.request, error.code, str(error), retry_ms=1_000)
+            if command.may is May.CONNECTION:
+                command.handle(state, peer, key, message)
+            elif session is not None and self._is_still_in(session, message.request):
+                command.handle(state, session, message)
 
         if command.settled:
-            state.when_settled(peer, session, handle)
-        else:
+            state.when_settled(peer, session, message.request, handle)
+            return
+        try:
             handle(state.now)
+        except StorageError as error:
+            state.refuse_now(peer, message.request, error.code, str(error), retry_ms=1_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chat_broker.accounts import (
+    DEVICE_INVITES_MAX,
     KEYS_PER_ACCOUNT_MAX,
     Account,
     AccountMade,
@@ -47,6 +48,10 @@ def enroll(state: State, peer: bytes, key: bytes, message: Enroll) -> None:
             state.reply(peer, None, Enrolled(message.request, known.id, known.name))
         else:
             state.refuse(peer, None, message.request, Code.WRONG_NAME, f"this key belongs to {known.name}")
+        return
+    if message.key == state.process_invite or message.key in state.accounts.invites:
+        text = "the key of an invite is nobody's own; make a new one"
+        state.refuse(peer, None, message.request, Code.NOT_ALLOWED, text)
         return
     invite = state.accounts.live_invite(key, state.now.wall)
     by_own_key = state.settings.open and key == message.key
@@ -100,6 +105,9 @@ def _make_account(state: State, peer: bytes, invite: bytes | None, message: Enro
 
 def hello(state: State, peer: bytes, key: bytes, message: Hello) -> None:
     """Begin a session, or take an instance's earlier one over."""
+    if not state.accounts.is_settled(key):  # what there is to say of it is not stored yet
+        state.when_settled(peer, None, message.request, lambda now: hello(state, peer, key, message))
+        return
     account = state.accounts.by_key.get(key)
     if account is None:
         is_invite = key == state.process_invite or state.accounts.live_invite(key, state.now.wall)
@@ -114,32 +122,39 @@ def hello(state: State, peer: bytes, key: bytes, message: Hello) -> None:
         text = f"this key belongs to {account.name}, not to {message.name}"
         state.refuse_now(peer, message.request, Code.WRONG_NAME, text)
         return
-    if len(state.roster.of_account(account.id)) >= state.settings.sessions_per_account:
-        state.refuse_now(
-            peer, message.request, Code.BUSY, f"{account.name} has too many sessions", retry_ms=5_000
-        )
+    earlier = _earlier(state, peer, account, message.instance)
+    if any(old.hello > message.request for old in earlier if old.peer != peer):
+        # It was on its way on an old connection when the new one had begun its session already.
+        text = "this client has connected again elsewhere"
+        state.refuse_now(peer, message.request, Code.REPLACED, text)
         return
-    session = _take_over(state, peer, key, account, message.instance)
+    if not earlier and len(state.roster.of_account(account.id)) >= state.settings.sessions_per_account:
+        text = f"{account.name} has too many sessions"
+        state.refuse_now(peer, message.request, Code.BUSY, text, retry_ms=5_000)
+        return
+    session = _take_over(state, earlier, peer, key, account, message.instance)
+    session.hello = message.request
     state.reply_now(peer, _welcome(state, session, message.request))
 
 
-def _take_over(state: State, peer: bytes, key: bytes, account: Account, instance: bytes | None) -> Session:
-    """A session in place of this connection's earlier one and of this instance's earlier one. Rooms
-    stay open across the change, so that nobody sees the account go and come."""
-    earlier = [state.roster.at(peer)]
-    if instance is not None:
-        replaced = state.roster.instance(account.id, instance)
-        if replaced is not earlier[0]:
-            earlier.append(replaced)
+def _earlier(state: State, peer: bytes, account: Account, instance: bytes | None) -> list[Session]:
+    """The sessions that a Hello ends: this connection's earlier one, and this instance's."""
+    found = [state.roster.at(peer), state.roster.instance(account.id, instance) if instance else None]
+    return list(dict.fromkeys(session for session in found if session is not None))
+
+
+def _take_over(
+    state: State, earlier: list[Session], peer: bytes, key: bytes, account: Account, instance: bytes | None
+) -> Session:
+    """A session in place of earlier ones. Rooms stay open across the change, so that nobody sees the
+    account go and come."""
     instance = instance or new_instance(state.now.wall, state.random(8))
     session = Session(peer, key, account, instance, state.random(16), state.random(16))
-    session.refilled = state.now.clock
     rooms: dict[str, None] = {}
     for old in earlier:
-        if old is not None:
-            rooms |= old.open if old.account is account else {}
-            _retire(state, old, session)
-    if state.roster.add(session) and not any(earlier):
+        rooms |= old.open if old.account is account else {}
+        _retire(state, old, session)
+    if state.roster.add(session) and not earlier:
         state.note("came", name=account.name)
     for room in rooms:
         state.enter_room(session, room)
@@ -197,21 +212,27 @@ def invite(state: State, session: Session, message: Invite) -> None:
         text = "only the operator invites newcomers (chat-broker invite); --device adds a device of your own"
         state.refuse(session.peer, session, message.request, Code.NOT_ALLOWED, text)
         return
-    if message.key in state.accounts.by_key:
-        state.refuse(
-            session.peer, session, message.request, Code.NOT_ALLOWED, "this key belongs to an account"
-        )
-        return
-    expires = state.now.wall + message.expires_s * 1000
-    made = InviteMade(message.key, message.uses, expires, account.id if message.device else 0)
-    state.propose_server(ServerKind.INVITE, made, account)
-    state.note("invited", by=account.name, uses=message.uses, device=message.device)
-    state.reply(session.peer, session, Done(message.request))
+    bound = account.id if message.device else 0
+    existing = state.accounts.invites.get(message.key)
+    if existing is not None and (existing.by, existing.account) == (account.id, bound):
+        state.reply(session.peer, session, Done(message.request))  # the same request again
+    elif existing is not None or message.key in state.accounts.by_key or message.key == state.process_invite:
+        text = "this key is in use; make a new one for each invite"
+        state.refuse(session.peer, session, message.request, Code.NOT_ALLOWED, text)
+    elif bound and state.accounts.device_invites(bound, state.now.wall) >= DEVICE_INVITES_MAX:
+        text = f"{DEVICE_INVITES_MAX} invites for your devices are waiting; use one, or let them expire"
+        state.refuse(session.peer, session, message.request, Code.TOO_MANY_KEYS, text)
+    else:
+        expires = state.now.wall + message.expires_s * 1000
+        made = InviteMade(message.key, message.uses, expires, bound)
+        state.propose_server(ServerKind.INVITE, made, account)
+        state.note("invited", by=account.name, uses=message.uses, device=message.device)
+        state.reply(session.peer, session, Done(message.request))
 
 
 def devices(state: State, session: Session, message: Devices) -> None:
     keys = [DeviceInfo(key, added, key == session.key) for key, added in session.account.keys.items()]
-    state.reply_now(session.peer, DeviceList(message.request, keys))
+    state.reply(session.peer, session, DeviceList(message.request, keys))
 
 
 def revoke(state: State, session: Session, message: Revoke) -> None:
@@ -228,9 +249,9 @@ def revoke(state: State, session: Session, message: Revoke) -> None:
         )
         return
     state.propose_server(ServerKind.KEY_REVOKED, KeyChange(owner.id, message.key), session.account)
+    state.reply(session.peer, session, Done(message.request))
     shut_out(state, owner, message.key, Code.REVOKED, "this key was revoked")
     state.note("key_revoked", name=owner.name, by=session.account.name)
-    state.reply(session.peer, session, Done(message.request))
 
 
 def shut_out(state: State, account: Account, key: bytes | None, code: Code, text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chat_broker.accounts import Account
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
-from chat_broker.state import State
+from chat_broker.state import State, no_such_room
 from chat_protocol.errors import BadName, Code
 from chat_protocol.messages import (
     Add,
@@ -21,43 +21,38 @@ from chat_protocol.messages import (
 from chat_protocol.names import check_room, direct_accounts
 
 
-def reach(state: State, session: Session, request: int, ref: str) -> Room | None:
-    """The room behind a reference, refusing what is none. A direct room is made when it is first
-    reached for; a private room is no room to those who never were in it."""
+def find(state: State, session: Session, request: int, ref: str) -> str | None:
+    """The id of the room that a reference means to this session; refuses what is none to it. A direct
+    room may not be there yet: `reach` makes it."""
     account = session.account
     name = state.room_id(account.id, ref)
-    if name is None:
+    pair = direct_accounts(name) if name else None
+    if name is None or (pair and account.id in pair and not all(one in state.accounts.by_id for one in pair)):
         text = f"nobody is called {ref[1:]} here"
         state.refuse(session.peer, session, request, Code.NO_SUCH_ACCOUNT, text)
         return None
-    room = state.rooms.get(name)
+    if state.rooms.get(name) is None and (pair is None or account.id not in pair):
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ROOM, no_such_room(ref))
+        return None
+    return name
+
+
+def reach(state: State, session: Session, request: int, name: str) -> Room | None:
+    """The room that `find` found. A direct room is made when it is first reached for; refuses if that
+    cannot be."""
+    room, account = state.rooms.get(name), session.account
     if room is not None:
         return room
-    pair = direct_accounts(name)
-    if pair is None or account.id not in pair:
-        text = f"there is no room {ref}; /rooms lists them, /create {ref} makes it"
-        state.refuse(session.peer, session, request, Code.NO_SUCH_ROOM, text)
-        return None
-    return _make_direct(state, session, request, name, pair)
-
-
-def _make_direct(
-    state: State, session: Session, request: int, name: str, pair: tuple[int, int]
-) -> Room | None:
-    account = session.account
     if account.directs_made >= state.settings.directs_per_account:
         text = f"you have begun {account.directs_made} direct conversations, the most this broker allows"
         state.refuse(session.peer, session, request, Code.TOO_MANY_ROOMS, text)
         return None
-    members = [state.accounts.by_id.get(one) for one in dict.fromkeys(pair)]
-    if None in members:
-        state.refuse(session.peer, session, request, Code.NO_SUCH_ACCOUNT, "nobody has that account")
+    if state.is_log_down(session.peer, request):
         return None
-    known = [member for member in members if member is not None]
-    room = state.make_room(name, RoomKind.DIRECT, known, account)
-    for member in known:
-        if member is not account:
-            _announce(state, room, member, account.name)
+    members = [state.accounts.by_id[one] for one in dict.fromkeys(direct_accounts(name) or ())]
+    room = state.make_room(name, RoomKind.DIRECT, members, account)
+    for member in members:
+        _announce(state, room, member, account.name, but=session)
     return room
 
 
@@ -73,7 +68,8 @@ def create(state: State, session: Session, message: Create) -> None:
         text = "a direct room is opened by the other's name: @name"
         state.refuse(session.peer, session, request, Code.NOT_ALLOWED, text)
     elif existing is not None:
-        if existing.kind is message.kind and existing.keeper == account.id:
+        same = existing.kind is message.kind and existing.maker == account.id
+        if same and existing.may_say(account.id):
             state.reply(session.peer, session, Done(request))  # the same request again, after a lost answer
         else:
             text = f"the name {name} is taken"
@@ -94,10 +90,8 @@ def add(state: State, session: Session, message: Add) -> None:
     room = _private_room(state, session, message.request, message.room)
     if room is None:
         return
-    other = state.accounts.named(message.name)
+    other = _named(state, session, message.request, message.name)
     if other is None:
-        text = f"nobody is called {message.name} here"
-        state.refuse(session.peer, session, message.request, Code.NO_SUCH_ACCOUNT, text)
         return
     if other.id not in room.members:
         member = Membership(other.id, other.name)
@@ -110,12 +104,14 @@ def remove(state: State, session: Session, message: Remove) -> None:
     room = _private_room(state, session, message.request, message.room)
     if room is None:
         return
-    other = state.accounts.named(message.name)
+    other = _named(state, session, message.request, message.name)
+    if other is None:
+        return
     if other is not session.account and room.keeper != session.account.id:
         text = f"only {room.members.get(room.keeper)} removes members of {room.name}"
         state.refuse(session.peer, session, message.request, Code.NOT_ALLOWED, text)
         return
-    if other is not None and other.id in room.members:
+    if other.id in room.members:
         _end_membership(state, session, room, other)
     state.reply(session.peer, session, Done(message.request))
 
@@ -152,7 +148,7 @@ def _end_membership(state: State, session: Session, room: Room, account: Account
 def _private_room(state: State, session: Session, request: int, ref: str) -> Room | None:
     """The private room of which this session's account is a member, refusing anything else."""
     room = state.rooms.get(ref.lower())
-    if room is None or not room.may_read(session.account.id):
+    if room is None or not room.may_say(session.account.id):
         state.refuse(session.peer, session, request, Code.NO_SUCH_ROOM, f"you are in no room {ref}")
     elif room.kind is not RoomKind.PRIVATE:
         text = f"{ref} is not a private room: it has no members to add or remove"
@@ -160,6 +156,14 @@ def _private_room(state: State, session: Session, request: int, ref: str) -> Roo
     else:
         return room
     return None
+
+
+def _named(state: State, session: Session, request: int, name: str) -> Account | None:
+    account = state.accounts.named(name)
+    if account is None:
+        text = f"nobody is called {name} here"
+        state.refuse(session.peer, session, request, Code.NO_SUCH_ACCOUNT, text)
+    return account
 
 
 def _announce(state: State, room: Room, account: Account, by: str, *, but: Session | None = None) -> None:

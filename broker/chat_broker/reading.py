@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
+
 from chat_broker.accounts import Role
 from chat_broker.clock import Now
-from chat_broker.membership import reach
+from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
-from chat_broker.state import State
+from chat_broker.state import State, no_such_room
 from chat_protocol.errors import Code
 from chat_protocol.messages import (
     NAMES_PER_MESSAGE_MAX,
@@ -31,15 +33,24 @@ from chat_protocol.messages import (
 
 def open_room(state: State, session: Session, message: Open) -> None:
     """Follow a room. A direct room that is made by this is opened when it is stored."""
-    room = reach(state, session, message.request, message.room)
-    if room is not None:
-        state.when_stored(
-            session.peer, session, message.request, lambda now: _opened(state, session, message, room, now)
-        )
+    name = find(state, session, message.request, message.room)
+    room = reach(state, session, message.request, name) if name else None
+    if room is None:
+        return
+    if room.stored:
+        _opened(state, session, message, room, state.now)
+        return
+    state.when_stored(
+        session.peer, session, message.request, lambda now: _opened(state, session, message, room, now)
+    )
 
 
 def _opened(state: State, session: Session, message: Open, room: Room, now: Now) -> None:
-    if not state.roster.is_alive(session) or _refused_to_read(state, session, message.request, room):
+    if not state.roster.is_alive(session) or state.is_shut_out(session, message.request):
+        return
+    if not room.may_read(session.account.id):
+        text = no_such_room(message.room)
+        state.refuse_now(session.peer, message.request, Code.NO_SUCH_ROOM, text)
         return
     if room.name not in session.open and len(session.open) >= state.settings.limits.open_rooms:
         text = f"a session follows at most {state.settings.limits.open_rooms} rooms"
@@ -66,7 +77,7 @@ def _opened(state: State, session: Session, message: Open, room: Room, now: Now)
             topic=feed.topic,
             generation=feed.generation,
             key=feed.key,
-            presence=feed.presence,
+            presence=state.feed.picture(room.name),
             count=len(present),
             names=present.names(limit=NAMES_PER_MESSAGE_MAX),
         ),
@@ -81,15 +92,14 @@ def close(state: State, session: Session, message: Close) -> None:
 
 
 def fetch(state: State, session: Session, message: Fetch) -> None:
-    room = state.rooms.get(state.room_id(session.account.id, message.room) or "")
-    if room is None or _refused_to_read(state, session, message.request, room):
-        if room is None:
-            text = f"there is no room {message.room}"
-            state.refuse_now(session.peer, message.request, Code.NO_SUCH_ROOM, text)
+    room = state.readable(session, message.request, message.room)
+    if room is None or _refused_cursor(state, session, message.request, room, message.cursor):
         return
-    if _refused_cursor(state, session, message.request, room, message.cursor):
+    if not state.may_page(session):
+        state.refuse_now(session.peer, message.request, Code.BUSY, "the broker is catching up", retry_ms=200)
         return
     span = state.log.read(room.name, message.cursor.seq, message.limit)
+    state.paged(session, span.entries)
     state.reply_now(session.peer, Page(message.request, room.name, span.first, span.head, span.entries))
 
 
@@ -97,12 +107,10 @@ def who(state: State, session: Session, message: Who) -> None:
     if not message.room:
         present, version = state.roster.everyone, 0
     else:
-        room = state.readable(session.account.id, message.room)
+        room = state.readable(session, message.request, message.room)
         if room is None:
-            text = f"there is no room {message.room}"
-            state.refuse_now(session.peer, message.request, Code.NO_SUCH_ROOM, text)
             return
-        present, version = state.roster.present(room.name), state.feed.room(room.name).presence
+        present, version = state.roster.present(room.name), state.feed.picture(room.name)
     names = present.names(message.after, NAMES_PER_MESSAGE_MAX + 1)
     more = len(names) > NAMES_PER_MESSAGE_MAX
     state.reply_now(
@@ -112,30 +120,19 @@ def who(state: State, session: Session, message: Who) -> None:
 
 
 def rooms(state: State, session: Session, message: Rooms) -> None:
+    """Public rooms and the account's own; private ones also for the operator, who may not read them."""
     account = session.account.id
     mine = state.rooms.of_account(account)
-    seen = {RoomKind.PUBLIC}
+    seen = state.rooms.of_kind(RoomKind.PUBLIC) | mine
     if session.account.role is Role.OPERATOR:
-        seen.add(RoomKind.PRIVATE)
-    names = sorted(
-        room.name
-        for room in state.rooms
-        if room.name > message.after and (room.kind in seen or room.name in mine)
-    )
+        seen |= state.rooms.of_kind(RoomKind.PRIVATE)
+    names = nsmallest(ROOMS_PER_PAGE + 1, (name for name in seen if name > message.after))
     infos = []
     for name in names[:ROOMS_PER_PAGE]:
         room = state.rooms[name]
         count = len(state.roster.present(name))
         infos.append(RoomInfo(name, room.title(account), room.kind, room.stored, count, name in mine))
     state.reply_now(session.peer, RoomList(message.request, infos, len(names) > ROOMS_PER_PAGE))
-
-
-def _refused_to_read(state: State, session: Session, request: int, room: Room) -> bool:
-    if room.may_read(session.account.id):
-        return False
-    text = f"there is no room {room.name}; /rooms lists them, /create {room.name} makes it"
-    state.refuse_now(session.peer, request, Code.NO_SUCH_ROOM, text)
-    return True
 
 
 def _refused_cursor(state: State, session: Session, request: int, room: Room, cursor: Cursor) -> bool:

@@ -6,7 +6,8 @@ that was stopped for a minute finds its clients' pings in its queue and loses no
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -15,21 +16,49 @@ from chat_broker.accounts import Account, Role
 STALL_S = 1.0  # a longer silence between two ticks is time in which the broker did not run
 
 
+class Allowance:
+    """A token bucket, in lines: what a session may say now."""
+
+    __slots__ = ("_at", "_lines")
+
+    def __init__(self) -> None:
+        self._lines = math.inf  # as full as it may be
+        self._at = 0.0
+
+    @property
+    def is_untouched(self) -> bool:
+        return self._lines == math.inf
+
+    def spend(self, lines: int, rate: float, burst: float, clock: float) -> float:
+        """Take `lines` out, and return 0; or take nothing, and return the seconds until they are in.
+
+        `rate` lines come in each second, up to `burst`. More than `burst` are taken from a full bucket,
+        and paid back.
+        """
+        self._lines = min(burst, self._lines + max(0.0, clock - self._at) * rate)
+        self._at = clock
+        missing = min(lines, burst) - self._lines
+        if missing > 0:
+            return missing / rate
+        self._lines -= lines
+        return 0.0
+
+
 class Session:
     """One connected client process of an account."""
 
     __slots__ = (
         "account",
+        "allowance",
         "feed_token",
         "heard",
+        "hello",
         "in_flight",
         "instance",
         "key",
         "open",
         "peer",
-        "refilled",
         "token",
-        "tokens",
     )
 
     def __init__(
@@ -42,10 +71,10 @@ class Session:
         self.token = token
         self.feed_token = feed_token
         self.open: dict[str, None] = {}  # rooms, in the order they were opened
+        self.hello = 0  # the request that began it
         self.heard = 0.0
         self.in_flight = 0  # requests whose answer waits for the log
-        self.tokens = -1.0  # lines it may say now; below 0: not yet filled
-        self.refilled = 0.0
+        self.allowance = Allowance()
 
 
 class Presence:
@@ -53,8 +82,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._sessions: dict[int, int] = {}
-        self._names: dict[int, str] = {}
-        self._sorted: list[str] | None = []
+        self._sorted: list[str] = []  # names
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -65,8 +93,7 @@ class Presence:
         self._sessions[account.id] = count + 1
         if count:
             return False
-        self._names[account.id] = account.name
-        self._sorted = None
+        insort(self._sorted, account.name)
         return True
 
     def go(self, account: Account) -> bool:
@@ -75,14 +102,12 @@ class Presence:
         if count:
             self._sessions[account.id] = count
             return False
-        del self._sessions[account.id], self._names[account.id]
-        self._sorted = None
+        del self._sessions[account.id]
+        del self._sorted[bisect_left(self._sorted, account.name)]
         return True
 
     def names(self, after: str = "", limit: int | None = None) -> list[str]:
         """Names in order, those after `after`."""
-        if self._sorted is None:
-            self._sorted = sorted(self._names.values())
         start = bisect_right(self._sorted, after) if after else 0
         return self._sorted[start : None if limit is None else start + limit]
 
@@ -103,6 +128,7 @@ class Roster:
         self._heard: OrderedDict[bytes, Session] = OrderedDict()  # by peer, longest silent first
         self._rooms: dict[str, dict[bytes, Session]] = {}
         self._present: dict[str, Presence] = {}
+        self._spent: dict[int, list[Allowance]] = {}  # of ended sessions, by account
 
     def __len__(self) -> int:
         return len(self._by_peer)
@@ -139,7 +165,10 @@ class Roster:
         return self._by_peer.get(session.peer) is session
 
     def add(self, session: Session) -> bool:
-        """A new session; True if its account was not connected before."""
+        """A new session; True if its account was not connected before. What an ended session of the
+        account had left to say is what this one has: coming again fills nobody's allowance."""
+        spent = self._spent.get(session.account.id)
+        session.allowance = spent.pop() if spent else Allowance()
         self._by_peer[session.peer] = session
         self._by_instance[(session.account.id, session.instance)] = session
         self._by_feed_token[session.feed_token] = session
@@ -150,6 +179,8 @@ class Roster:
     def drop(self, session: Session) -> bool:
         """End a session whose rooms are closed already; True if its account is gone with it."""
         assert not session.open, "rooms are closed before their session ends"
+        if not session.allowance.is_untouched:
+            self._spent.setdefault(session.account.id, []).append(session.allowance)
         del self._by_peer[session.peer]
         del self._by_feed_token[session.feed_token]
         del self._heard[session.peer]

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import math
-
 from msgspec import Raw
 
 from chat_broker.log import Answer, OnceKey, SenderKey
-from chat_broker.membership import reach
+from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
 from chat_broker.sends import say_digest
-from chat_broker.state import State
+from chat_broker.state import State, no_such_room
 from chat_protocol.codec import encode_plain
 from chat_protocol.errors import BadText, Code
-from chat_protocol.messages import EntryKind, Line, Say, Stored
+from chat_protocol.messages import SAY_BYTES_MAX, EntryKind, Line, Say, Stored
 from chat_protocol.names import check_text
 
 
 def say(state: State, session: Session, message: Say) -> None:
-    room = reach(state, session, message.request, message.room)
-    if room is None:
+    name = find(state, session, message.request, message.room)
+    if name is None:
         return
-    key = SenderKey(session.account.id, session.instance, room.name)
+    key = SenderKey(session.account.id, session.instance, name)
     digest = say_digest(message)
-    if _answered_before(state, session, message, key, digest):
+    if _answered_before(state, session, message, key, digest) or _is_forgotten(state, session, message, key):
         return
-    if not room.may_read(session.account.id):
-        text = f"there is no room {message.room}"
+    if state.is_log_down(session.peer, message.request):
+        return
+    known = state.rooms.get(name)
+    if known is not None and not known.may_say(session.account.id):
+        text = no_such_room(message.room)
         state.refuse(session.peer, session, message.request, Code.NO_SUCH_ROOM, text)
         return
     if _is_out_of_turn(state, session, message, key):
         return
     if message.once is not None:
-        before = state.sends.once(OnceKey(session.account.id, room.name, message.once))
+        before = state.sends.once(OnceKey(session.account.id, name, message.once))
         if before is not None:
             answer = Answer(digest, before.first, before.count, before.at)
             _record(state, session, message, key, answer)
             return
     if not _may_say(state, session, message):
         return
-    _record(state, session, message, key, _store(state, session, message, room, digest))
+    room = reach(state, session, message.request, name)
+    if room is not None:
+        _record(state, session, message, key, _store(state, session, message, room, digest))
 
 
 def _answered_before(state: State, session: Session, message: Say, key: SenderKey, digest: bytes) -> bool:
@@ -54,16 +57,34 @@ def _answered_before(state: State, session: Session, message: Say, key: SenderKe
     elif answer.digest != digest:
         text = f"request {message.request} was another line before"
         state.refuse(session.peer, session, message.request, Code.ID_REUSED, text)
+    elif state.sends.is_stored(key):
+        state.said_before(session, _stored(message, key, answer))
     else:
-        state.said(session, Stored(message.request, key.room, answer.first, answer.count, answer.at))
+        said = _stored(message, key, answer)
+        state.when_settled(
+            session.peer, session, message.request, lambda now: _answer_again(state, session, key, said)
+        )
+    return True
+
+
+def _answer_again(state: State, session: Session, key: SenderKey, said: Stored) -> None:
+    """Whether the line is stored is known now. It may be although what was behind it is not."""
+    if state.sends.sender(key).last >= said.request:
+        state.said_before(session, said)
+    else:
+        state.is_log_down(session.peer, said.request)
+
+
+def _is_forgotten(state: State, session: Session, message: Say, key: SenderKey) -> bool:
+    """Judged before all else that speaks against a line: other refusals say that it is not stored."""
+    if not state.sends.is_forgotten(key, state.now.wall):
+        return False
+    text = "this client was away for so long that nobody can say whether the line was stored before"
+    state.refuse(session.peer, session, message.request, Code.FORGOTTEN, text)
     return True
 
 
 def _is_out_of_turn(state: State, session: Session, message: Say, key: SenderKey) -> bool:
-    if state.sends.is_forgotten(key, state.now.wall):
-        text = "this client was away for so long that nobody can say whether the line was stored before"
-        state.refuse(session.peer, session, message.request, Code.FORGOTTEN, text)
-        return True
     last = state.sends.sender(key).last
     if message.prev != last:
         _out_of_order(state, session, message, last)
@@ -82,36 +103,12 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
     try:
         for line in message.lines:
             check_text(line, line_bytes=limits.line_bytes, line_rows=limits.line_rows)
+        if sum(len(line.encode()) for line in message.lines) > SAY_BYTES_MAX:
+            raise BadText(Code.LINE_TOO_LONG, f"what is said at once has at most {SAY_BYTES_MAX} bytes")
     except BadText as error:
         state.refuse_now(session.peer, message.request, error.code, str(error))
         return False
-    wait_s = _spend(state, session, len(message.lines))
-    if wait_s > 0:
-        state.refuse_now(
-            session.peer,
-            message.request,
-            Code.RATE_LIMITED,
-            "you are saying more lines a second than this broker takes",
-            retry_ms=math.ceil(wait_s * 1000),
-        )
-        return False
-    return True
-
-
-def _spend(state: State, session: Session, lines: int) -> float:
-    """Take lines from the session's bucket; if they are not in it, the seconds until they will be."""
-    limits = state.settings.limits
-    rate = session.account.lines_per_s or limits.lines_per_s
-    burst = max(limits.lines_burst, rate)
-    if session.tokens < 0:
-        session.tokens = float(burst)
-    passed = max(0.0, state.now.clock - session.refilled)
-    session.tokens = min(float(burst), session.tokens + passed * rate)
-    session.refilled = state.now.clock
-    if session.tokens < lines:
-        return (lines - session.tokens) / rate
-    session.tokens -= lines
-    return 0.0
+    return state.may_spend(session, message.request, len(message.lines))
 
 
 def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
@@ -129,4 +126,8 @@ def _store(state: State, session: Session, message: Say, room: Room, digest: byt
 def _record(state: State, session: Session, message: Say, key: SenderKey, answer: Answer) -> None:
     batch = state.open_batch
     batch.senders[key] = state.sends.record(key, message.request, answer, batch.ticket)
-    state.said(session, Stored(message.request, key.room, answer.first, answer.count, answer.at))
+    state.said(session, _stored(message, key, answer))
+
+
+def _stored(message: Say, key: SenderKey, answer: Answer) -> Stored:
+    return Stored(message.request, key.room, answer.first, answer.count, answer.at)

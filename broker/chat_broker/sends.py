@@ -45,16 +45,24 @@ class Sends:
 
     log: Log
     window: int
+    cached_max: int = SENDERS_CACHED_MAX
     _cache: OrderedDict[SenderKey, _Cached] = field(default_factory=OrderedDict)
     _onces: dict[OnceKey, tuple[Answer, int]] = field(default_factory=dict)  # not yet stored, and their batch
+    _stored: int = 0  # the newest stored batch
 
     def sender(self, key: SenderKey) -> Sender:
         """The sender as it is after everything ahead, stored or not. Raises StorageError."""
         cached = self._cache.get(key)
         if cached is None:
             cached = self._cache[key] = _Cached(self.log.sender(key) or Sender())
+            self._let_go()
         self._cache.move_to_end(key)
         return cached.sender
+
+    def is_stored(self, key: SenderKey) -> bool:
+        """Whether all that this sender was answered with is stored."""
+        cached = self._cache.get(key)
+        return cached is None or cached.ticket <= self._stored
 
     def is_forgotten(self, key: SenderKey, wall: int) -> bool:
         """Whether what this instance said before may have been forgotten."""
@@ -82,15 +90,20 @@ class Sends:
 
     def stored(self, ticket: int) -> None:
         """Everything up to this batch is stored."""
+        self._stored = ticket
         for once in [key for key, (_, waits) in self._onces.items() if waits <= ticket]:
             del self._onces[once]
-        while len(self._cache) > SENDERS_CACHED_MAX:
-            key, cached = next(iter(self._cache.items()))
-            if cached.ticket > ticket:
-                break
-            del self._cache[key]
+        self._let_go()
 
     def forget(self) -> None:
         """Nothing on its way was stored: begin again from the log."""
         self._cache.clear()
         self._onces.clear()
+
+    def _let_go(self) -> None:
+        """Of the senders not used for longest, as far as the log has them."""
+        while len(self._cache) > self.cached_max:
+            key, cached = next(iter(self._cache.items()))
+            if cached.ticket > self._stored:
+                return
+            del self._cache[key]

@@ -15,12 +15,15 @@ import zmq
 from chat_broker.auth import answer_zap
 from chat_broker.clock import Now
 from chat_broker.hub import Hub
+from chat_broker.replies import Replies
 from chat_broker.sockets import Sockets
 from chat_protocol.codec import decode_request, encode
 from chat_protocol.errors import BadFrame
 
 DRAIN_MESSAGES_MAX = 4_096
 DRAIN_BYTES_MAX = 4 << 20
+DRAIN_S = 0.02  # judging takes time, too: what others say is not to wait for all that a flooder asks
+TICK_S = 0.5  # for so long what waits goes before what is due; a flood is not to hold beacons back
 STOP_STORE_S = 10.0  # how long a stop waits for the log
 STOP_LINGER_MS = 1_000  # and for goodbyes to leave
 NOTES_PER_S_MAX = 50  # of one kind; the rest are counted
@@ -67,6 +70,7 @@ class Server:
         self._sockets = sockets
         self._waker = waker
         self._note = note
+        self._replies = Replies(sockets.command)
         self._stopping = False
         self._noted: Counter[str] = Counter()
         self._noted_second = 0
@@ -81,14 +85,20 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop`; then store what was taken and say goodbye."""
+        tick_by = 0.0
         while not self._stopping:
-            self._poll(self._hub.next_deadline())
+            self._poll(self._next_deadline())
             self._answer_zap()
-            if self._drain():
+            if self._drain() and time.monotonic() < tick_by:
                 continue  # more waits: leases do not age before it is heard
             self._hub.tick(read_clock())
             self._send()
+            tick_by = time.monotonic() + TICK_S
         self._finish()
+
+    def _next_deadline(self) -> float | None:
+        deadlines = (self._hub.next_deadline(), self._replies.next_deadline(time.monotonic()))
+        return min((at for at in deadlines if at is not None), default=None)
 
     def _finish(self) -> None:
         self._poller.unregister(self._sockets.command)
@@ -116,17 +126,22 @@ class Server:
         """Hand what waits on the command socket to the hub, as one batch; True if it was cut short."""
         now = read_clock()
         taken = size = 0
-        while taken < DRAIN_MESSAGES_MAX and size < DRAIN_BYTES_MAX:
+        descriptors = set()
+        until, is_cut_short = now.clock + DRAIN_S, True
+        while taken < DRAIN_MESSAGES_MAX and size < DRAIN_BYTES_MAX and time.monotonic() < until:
             try:
                 frames = self._sockets.command.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                is_cut_short = False
                 break
             taken += 1
             size += sum(len(frame) for frame in frames)
+            descriptors.add(frames[-1].get(zmq.SRCFD))
             self._receive(frames, now)
+        self._sockets.guard.arrived(descriptors)
         self._hub.flush(now)
         self._send()
-        return taken == DRAIN_MESSAGES_MAX or size >= DRAIN_BYTES_MAX
+        return is_cut_short
 
     def _receive(self, frames: list[zmq.Frame], now: Now) -> None:
         peer = frames[0].bytes
@@ -144,13 +159,10 @@ class Server:
         outgoing = self._hub.take()
         for topic, envelope in outgoing.feed:
             self._sockets.feed.send_multipart((topic, envelope), zmq.NOBLOCK)
+        clock = time.monotonic()
+        self._replies.go_on(clock)
         for peer, message in outgoing.replies:
-            try:
-                self._sockets.command.send_multipart((peer, encode(message)), zmq.NOBLOCK)
-            except zmq.ZMQError as error:
-                # Gone, or too slow to take its answers: it will ask again, and gets the same ones.
-                if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                    raise
+            self._replies.send(peer, encode(message), clock)
         for event, what in outgoing.notes:
             self._note_some(event, what)
 

@@ -1,4 +1,5 @@
 """The broker's ZeroMQ sockets: the only place that opens any, with the options that keep them safe.
+The guard watches both ports from before they are bound.
 
 Each option answers something that was seen to go wrong with libzmq 4.3.5; docs/architecture.md tells
 which. High-water marks are set before bind, the ZAP handler is bound before all.
@@ -6,15 +7,18 @@ which. High-water marks are set before bind, the ZAP handler is bound before all
 
 from __future__ import annotations
 
+import ctypes
+import os
 import socket
 from dataclasses import dataclass
 
 import zmq
 
 from chat_broker.auth import COMMAND_DOMAIN, FEED_DOMAIN, KeyPair
+from chat_broker.guard import Guard
 from chat_protocol.address import Address
 from chat_protocol.errors import SetupError
-from chat_protocol.messages import FEED_INBOUND_BYTES_MAX, FRAME_BYTES_MAX
+from chat_protocol.messages import CURVE_BYTES, FEED_INBOUND_BYTES_MAX, FRAME_BYTES_MAX
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -24,17 +28,21 @@ ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 
 @dataclass
 class Sockets:
-    """`command` is the ROUTER, `feed` the PUB, `zap` the authenticator; the ports are those bound."""
+    """`command` is the ROUTER, `feed` the PUB, `zap` the authenticator; the ports are those bound.
+
+    Start the guard soon after."""
 
     context: Context
     command: Socket
     feed: Socket
     zap: Socket
+    guard: Guard
     port: int
     feed_port: int
 
     def close(self, linger_ms: int = 0) -> None:
         """Close everything; what is queued for peers has `linger_ms` to leave."""
+        self.guard.close()
         for one in (self.command, self.feed, self.zap):
             one.close(linger=linger_ms)
         self.context.term()
@@ -46,24 +54,31 @@ def open_sockets(host: str, port: int, feed_port: int, keys: KeyPair) -> Sockets
         raise SetupError("this libzmq was built without CURVE; install pyzmq's own wheel")
     context: Context = zmq.Context()
     opened: list[Socket] = []
+    guard: Guard | None = None
     try:
         zap = _socket(context, zmq.REP, opened)
         zap.bind(ZAP_ENDPOINT)
+        _hide_routing_ids()
         command = _socket(context, zmq.ROUTER, opened)
-        _guard(command, host, COMMAND_DOMAIN)
+        _protect(command, host, COMMAND_DOMAIN)
         command.curve_server = True
         command.curve_secretkey = keys.secret
         command.router_mandatory = True
         command.setsockopt(zmq.ROUTER_HANDOVER, 0)
         command.set_hwm(256)
-        command.maxmsgsize = FRAME_BYTES_MAX
+        command.maxmsgsize = FRAME_BYTES_MAX + CURVE_BYTES
         feed = _socket(context, zmq.PUB, opened)
-        _guard(feed, host, FEED_DOMAIN)
+        _protect(feed, host, FEED_DOMAIN)
         feed.plain_server = True
         feed.sndhwm = 1_000
+        feed.rcvhwm = 64  # subscriptions that wait: each costs the next publication time
         feed.maxmsgsize = FEED_INBOUND_BYTES_MAX
-        return Sockets(context, command, feed, zap, _bind(command, host, port), _bind(feed, host, feed_port))
+        guard = Guard(command, feed)
+        bound = _bind(command, host, port), _bind(feed, host, feed_port)
+        return Sockets(context, command, feed, zap, guard, *bound)
     except SetupError:
+        if guard is not None:
+            guard.close()
         for one in opened:
             one.close(linger=0)
         context.term()
@@ -89,7 +104,17 @@ def _socket(context: Context, kind: int, opened: list[Socket]) -> Socket:
     return one
 
 
-def _guard(one: Socket, host: str, domain: bytes) -> None:
+def _hide_routing_ids() -> None:
+    """Let nobody know where a ROUTER made after this begins to count.
+
+    libzmq numbers peers from rand(), which it never seeds, and aborts the process when a peer has chosen
+    the next number for itself.
+    """
+    if os.name == "posix":
+        ctypes.CDLL(None).srand(ctypes.c_uint(int.from_bytes(os.urandom(4), "big")))
+
+
+def _protect(one: Socket, host: str, domain: bytes) -> None:
     """What both ports need: an authenticator that must be asked, and dead peers noticed."""
     one.zap_domain = domain
     one.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
@@ -110,10 +135,14 @@ def _bind(one: Socket, host: str, port: int) -> int:
     try:
         one.bind(f"tcp://{place}:{port or '*'}")
     except zmq.ZMQError as error:
-        if error.errno == zmq.EADDRINUSE:
-            text = f"port {port} on {host} is in use; stop what uses it, or choose --port and --feed-port"
-        else:
-            text = f"port {port} on {host} cannot be opened: {error.strerror}"
-        raise SetupError(text) from error
+        raise SetupError(_why_not_bound(host, port, error.errno or 0)) from error
     endpoint = one.getsockopt_string(zmq.LAST_ENDPOINT)
     return int(endpoint.rsplit(":", 1)[1])
+
+
+def _why_not_bound(host: str, port: int, number: int) -> str:
+    if number == zmq.EADDRINUSE:
+        return f"port {port} on {host} is in use; stop what uses it, or choose --port and --feed-port"
+    if number == zmq.EADDRNOTAVAIL:
+        return f"--host {host} is no address of this machine; 0.0.0.0 takes all it has"
+    return f"port {port} on {host} cannot be opened: {os.strerror(number)}"

@@ -74,6 +74,8 @@ INSERT_SENDER = (
 INSERT_ONCE = "INSERT OR REPLACE INTO onces (account, no, key, crc, answer) VALUES (?, ?, ?, ?, ?)"
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
+_WAL_HEADER = struct.Struct(">4I8s2I")  # magic, version, page size, number, salts, checksum
+_WAL_FRAME = struct.Struct(">2I8s2I")  # page, pages after a commit (else 0), salts, checksum; then the page
 _WAL_VERSION_AT = 18  # offset in the file's header; 2 there: a write-ahead log belongs to the file
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # What a row that is not as it was written may raise while it is taken apart.
@@ -264,14 +266,14 @@ def is_claimed(folder: Path) -> bool:
     return False
 
 
-def create_database(path: Path) -> None:
+def create_database(path: Path, vfs: str | None = None) -> None:
     """A new, empty log. Raises StorageError or OSError."""
     part = path.with_name(path.name + ".new")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)  # whatever the umask; SQLite gives its side files the same mode
     os.close(descriptor)
-    with closing(connect(part)) as connection, explained(path, connection):
+    with closing(connect(part, vfs)) as connection, explained(path, connection):
         connection.pragma("page_size", PAGE_BYTES)
         _fill(connection)
     give_name(part, path)
@@ -327,9 +329,47 @@ def inspect_file(path: Path) -> None:
         )
 
 
-def connect(path: Path) -> apsw.Connection:
-    """A connection to an existing file. Raises apsw.Error."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+def inspect_wal(path: Path, frames: int) -> None:
+    """See whether the write-ahead log goes on behind the first `frames`, which SQLite found sound.
+
+    Raises StorageError, OSError. SQLite takes the first frame that does not read as written for the end,
+    as it is after a power cut. But a transaction begins only when the one before it is synced, and its
+    first frame carries on the checksum of the last: where a commit and the frame after it fit together,
+    everything up to there had been stored, and was damaged since.
+    """
+    wal = path.with_name(path.name + "-wal")
+    if not wal.exists():
+        return
+    with wal.open("rb") as file:
+        header = file.read(_WAL_HEADER.size)
+        if len(header) < _WAL_HEADER.size:
+            return
+        magic, _, page_bytes, _, salts, *sums = _WAL_HEADER.unpack(header)
+        words = ">" if magic & 1 else "<"
+        if tuple(sums) != _wal_checksum(words, header[:24], 0, 0):
+            return  # torn while it was written anew, when all behind it was in the database
+        file.seek(frames * (_WAL_FRAME.size + page_bytes), os.SEEK_CUR)
+        commit: tuple[int, int] | None = None  # checksum of the frame before, if that was a commit
+        while len(frame := file.read(_WAL_FRAME.size + page_bytes)) == _WAL_FRAME.size + page_bytes:
+            _, pages, its_salts, one, other = _WAL_FRAME.unpack_from(frame)
+            if commit and its_salts == salts:
+                data = frame[:8] + frame[_WAL_FRAME.size :]
+                if _wal_checksum(words, data, *commit) == (one, other):
+                    raise damaged(path, f"what {wal.name} holds for it did not read as written")
+            commit = (one, other) if pages and its_salts == salts else None
+
+
+def _wal_checksum(words: str, data: bytes, one: int, other: int) -> tuple[int, int]:
+    """SQLite's, carried on: https://sqlite.org/fileformat2.html#checksum_algorithm"""
+    for left, right in struct.iter_unpack(f"{words}2I", data):
+        one = (one + left + other) & 0xFFFFFFFF
+        other = (other + right + one) & 0xFFFFFFFF
+    return one, other
+
+
+def connect(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """A connection to an existing file, through SQLite's VFS of that name. Raises apsw.Error."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     return connection
 

@@ -70,6 +70,7 @@ from chat_broker.sqlite_file import (
     fetch_all,
     give_name,
     inspect_file,
+    inspect_wal,
     named_row,
     room_row,
     row_by_row,
@@ -90,7 +91,7 @@ class SqliteLog:
 
     `wake` is called from another thread whenever `take_results` has something; it must return at once.
     `backup_secrets` gives what a backup must hold beside the log (the broker's keys), by file name; it
-    is called from another thread, too.
+    is called from another thread, too. `vfs` names another of SQLite's VFSes than the default one.
 
     If the file is a backup that is opened for the first time, `restored` is True and the epoch is new.
     `secrets` is what the backup held beside the log: write it out, then call `forget_secrets`. Until
@@ -103,11 +104,13 @@ class SqliteLog:
         *,
         wake: Callable[[], None] = lambda: None,
         backup_secrets: Callable[[], dict[str, bytes]] = dict,
+        vfs: str | None = None,
     ) -> None:
         self.path = folder / FILE_NAME
         self.restored = False
         self._wake = wake
         self._backup_secrets = backup_secrets
+        self._vfs = vfs
         self._tips: dict[str, tuple[int, int]] = {}  # head and fold with all that waits; caller's thread only
         self._pruned_at = 0
         self._changed = threading.Condition()  # guards what follows
@@ -130,12 +133,12 @@ class SqliteLog:
             opened.callback(os.close, claim(folder))
             inspect_file(self.path)
             if not self.path.exists():
-                create_database(self.path)
+                create_database(self.path, self._vfs)
             self.path.chmod(0o600)  # a copied backup may have come with any mode
-            self._writer = opened.enter_context(closing(connect(self.path)))
+            self._writer = opened.enter_context(closing(connect(self.path, self._vfs)))
             with explained(self.path, self._writer):
                 self._open_writer()
-            self._reader = opened.enter_context(closing(connect(self.path)))
+            self._reader = opened.enter_context(closing(connect(self.path, self._vfs)))
             self._reader.pragma("query_only", True)
             self._held = opened.pop_all()
 
@@ -143,6 +146,7 @@ class SqliteLog:
         # Until the file is known to be sound, closing it must not write into it.
         self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         contents = survey(self._writer, self.path)
+        inspect_wal(self.path, self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
         self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._configure_writer()
         self.epoch = contents.meta["epoch"]
@@ -490,7 +494,7 @@ class SqliteLog:
 
     def _interruptible(self, path: Path) -> apsw.Connection:
         """A connection whose work ends with apsw.InterruptError when the log closes."""
-        connection = connect(path)
+        connection = connect(path, self._vfs)
         connection.set_progress_handler(lambda: self._closing, 10_000)
         return connection
 

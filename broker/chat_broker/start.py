@@ -21,7 +21,8 @@ from chat_broker.server import Note, Server, Waker, read_clock
 from chat_broker.settings import Settings
 from chat_broker.sockets import Sockets, open_sockets
 from chat_broker.sqlite_log import SqliteLog
-from chat_protocol.address import Address
+from chat_protocol.address import Address, parse_address
+from chat_protocol.errors import BadAddress
 from chat_protocol.places import connection_file
 from chat_protocol.sealing import SigningSealer
 
@@ -53,6 +54,7 @@ def serve(
             log.forget_secrets()
         keys, operator, invite = folder.broker_keys(), folder.operator_keys(), new_keys()
         sockets = open_sockets(place.host, place.port, place.feed_port, keys)
+        sockets.guard.start(note)
         public = _public_address(place, sockets, keys)
         hub = Hub(
             log, SigningSealer(os.urandom(32)), os.urandom, read_clock(), _with_feed(settings, place, sockets)
@@ -64,6 +66,7 @@ def serve(
         signal.signal(signal.SIGTERM, server.stop)
         local = Address(_WILDCARDS.get(place.host, place.host), sockets.port, keys.public, invite.secret)
         handed = connection_file(sockets.port)
+        _tidy_up(connection_file(folder.left_behind()), keys.public)
         folder.announce(local, public)
         _write_connection_file(handed, local, note)
         if log.restored:
@@ -98,7 +101,6 @@ def backup_stopped(folder: DataFolder, path: str) -> None:
 
 
 def _with_feed(settings: Settings, place: Place, sockets: Sockets) -> Settings:
-
     host, _, feed_port = place.advertise or ("", None, None)
     return replace(settings, feed_host=host, feed_port=feed_port or sockets.feed_port)
 
@@ -120,6 +122,15 @@ def _write_connection_file(path: Path, address: Address, note: Note) -> None:
         write_private(path, f"{address}\n".encode())
     except OSError as error:
         note("no_connection_file", {"path": str(path), "reason": error.strerror})
+
+
+def _tidy_up(path: Path, key: bytes) -> None:
+    """Remove the connection file of an earlier run that was killed: clients would look for it there."""
+    try:
+        if parse_address(path.read_text()).key == key:
+            path.unlink()
+    except (OSError, BadAddress):
+        pass  # there is none, or it is another's
 
 
 def _configure_notes(log_format: str) -> Note:

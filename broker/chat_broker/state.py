@@ -2,21 +2,23 @@
 
 A request is judged at once, against the state after everything ahead of it, stored or not. What it
 proposes joins the open batch; what it answers waits with that batch and is released when the log has
-stored it. So no reply, publication or key ever speaks of something that a crash could take back.
+stored it. Requests that read wait until everything ahead of them is stored, and then see only what is
+stored. So no reply, publication or key ever speaks of something that a crash could take back.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from msgspec import Raw
 
 from chat_broker.accounts import Account, Accounts, RoomMade, ServerKind, server_body
 from chat_broker.clock import Now
 from chat_broker.feed import Feed
-from chat_broker.log import SERVER_ROOM, Batch, Fold, Log, Result, entries_after
+from chat_broker.log import SERVER_ROOM, Batch, Fold, Log, Result, Sender, entries_after, entry_bytes
+from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
 from chat_broker.sends import Sends
@@ -38,46 +40,11 @@ from chat_protocol.messages import (
     Said,
     Stored,
 )
-from chat_protocol.names import direct_accounts, direct_room
+from chat_protocol.names import clean_text, direct_accounts, direct_room
 
 STORAGE_RETRY_S = 1.0  # after a failure the log is tried again no earlier
-
-Effect = Callable[[Now], None]
-
-
-@dataclass(slots=True)
-class Run:
-    """Entries of one room that go out together; with `turns`, the room's key turns after them."""
-
-    room: str
-    entries: list[Entry] = field(default_factory=list)
-    turns: bool = False
-
-
-@dataclass(slots=True)
-class Pending:
-    """A batch and all that waits for it."""
-
-    batch: Batch
-    runs: list[Run] = field(default_factory=list)
-    said: dict[bytes, tuple[Session, list[Stored]]] = field(default_factory=dict)
-    effects: list[tuple[Effect, bool]] = field(default_factory=list)  # True: do it after a failure too
-    asked: list[tuple[bytes, Session | None, int]] = field(default_factory=list)  # request 0: refuse none
-    bytes: int = 0
-    _open_runs: dict[str, Run] = field(default_factory=dict)
-
-    def run(self, room: str) -> Run:
-        """The room's run that further entries join."""
-        run = self._open_runs.get(room)
-        if run is None:
-            run = self._open_runs[room] = Run(room)
-            self.runs.append(run)
-        return run
-
-    def turn(self, room: str) -> None:
-        """The room's key turns after what is in its run so far."""
-        self.run(room).turns = True
-        del self._open_runs[room]
+PAGES_BYTES_MAX = 32 << 20  # in Pages between two `take`s
+PAGES_BYTES_MAX_PER_SESSION = 4 << 20
 
 
 class State:
@@ -93,13 +60,13 @@ class State:
         self.started = now
         self.now = now
         self.process_invite: bytes | None = None  # public key of the invite that lives as long as we do
-        self.stopping = False
         self.roster = Roster(settings.lease_s)
         self.sends = Sends(log, settings.limits.says_in_flight)
         self.replies: list[tuple[bytes, Message]] = []
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.backups: dict[int, tuple[bytes, Session, int]] = {}
         self.lines_stored = 0
+        self.pending_bytes = 0  # on their way to the log, and asked meanwhile
         self.storage_error: StorageError | None = None
         self.storage_retry_at = 0.0  # on the monotonic clock; until then nothing is given to a failed log
         self._tickets = 0
@@ -107,6 +74,7 @@ class State:
         self._failing: StorageError | None = None
         self._doomed: list[Pending] = []
         self._in_flight: deque[Pending] = deque()
+        self._paged: dict[bytes, int] = {}  # bytes in Pages since the last `take`, by peer
         self._open = self._new_pending()
         self.accounts = Accounts()
         self.rooms = Rooms(settings.newcomer_lines)
@@ -114,10 +82,13 @@ class State:
 
     # ------------------------------------------------------------------ judging
 
-    def readable(self, account: int, ref: str) -> Room | None:
-        """The room that `ref` names, if this account may read it. "@name" is the direct room with them."""
-        room = self.rooms.get(self.room_id(account, ref) or "")
-        return room if room and room.may_read(account) else None
+    def readable(self, session: Session, request: int, ref: str) -> Room | None:
+        """The stored room that `ref` names, if this session's account may read it; refuses if not."""
+        room = self.rooms.get(self.room_id(session.account.id, ref) or "")
+        if room is not None and room.may_read(session.account.id):
+            return room
+        self.refuse_now(session.peer, request, Code.NO_SUCH_ROOM, no_such_room(ref))
+        return None
 
     def room_id(self, account: int, ref: str) -> str | None:
         """The id behind a reference; None for "@name" when nobody is called so."""
@@ -126,9 +97,52 @@ class State:
         other = self.accounts.named(ref[1:])
         return direct_room(account, other.id) if other else None
 
-    @property
-    def pending_bytes(self) -> int:
-        return self._open.bytes + sum(pending.bytes for pending in self._in_flight)
+    def is_shut_out(self, session: Session, request: int) -> bool:
+        """Whether the account is banned or the key revoked by now; refuses the request if so."""
+        if session.account.banned:
+            text = "you are banned from this broker"
+            self.refuse(session.peer, session, request, Code.BANNED, text)
+        elif session.key not in session.account.keys:
+            self.refuse(session.peer, session, request, Code.REVOKED, "this key was revoked")
+        else:
+            return False
+        return True
+
+    def is_log_down(self, peer: bytes, request: int) -> bool:
+        """Whether the log takes nothing at the moment; refuses the request if so."""
+        if self.storage_error is None or self.now.clock >= self.storage_retry_at:
+            return False
+        error = self.storage_error
+        self.refuse_now(peer, request, error.code, str(error), retry_ms=int(STORAGE_RETRY_S * 1000))
+        return True
+
+    def may_spend(self, session: Session, request: int, lines: int) -> bool:
+        """Take lines from the session's allowance; if they are not in it, refuse and say when they will."""
+        limits, account = self.settings.limits, session.account
+        rate = max(1, account.lines_per_s or limits.lines_per_s)
+        burst = max(1, limits.lines_burst * rate // max(1, limits.lines_per_s))
+        wait_s = session.allowance.spend(lines, rate, burst, self.now.clock)
+        if wait_s > 0:
+            text = "you are saying more lines a second than this broker takes"
+            retry_ms = math.ceil(wait_s * 1000)
+            self.refuse_now(session.peer, request, Code.RATE_LIMITED, text, retry_ms=retry_ms)
+        return wait_s <= 0
+
+    def may_page(self, session: Session) -> bool:
+        """Whether there is room for a further Page before what is there has been sent."""
+        return (
+            self._paged.get(session.peer, 0) < PAGES_BYTES_MAX_PER_SESSION
+            and sum(self._paged.values()) < PAGES_BYTES_MAX
+        )
+
+    def paged(self, session: Session, entries: list[Entry]) -> None:
+        """These entries go out as a Page."""
+        size = sum(map(entry_bytes, entries))
+        self._paged[session.peer] = self._paged.get(session.peer, 0) + size
+
+    def sent(self) -> None:
+        """Everything that was to be sent is taken."""
+        self._paged.clear()
 
     # ------------------------------------------------------------------ proposing
 
@@ -139,7 +153,7 @@ class State:
         self.rooms.apply(room, entry)
         self._open.batch.entries.setdefault(room, []).append(entry)
         self._open.run(room).entries.append(entry)
-        self._open.bytes += len(bytes(body)) + 64
+        self._count(self._open, entry_bytes(entry))
         return entry
 
     def propose_event(self, room: str, kind: EntryKind, body: Message, by: Account) -> Entry:
@@ -151,6 +165,7 @@ class State:
         entry = Entry(self.accounts.head + 1, self.now.wall, account, name, kind, server_body(body))
         self.accounts.apply(entry)
         self._open.batch.entries.setdefault(SERVER_ROOM, []).append(entry)
+        self._count(self._open, entry_bytes(entry))
         return entry
 
     def make_room(self, name: str, kind: RoomKind, members: list[Account], by: Account) -> Room:
@@ -182,6 +197,7 @@ class State:
     def refuse_now(
         self, peer: bytes, request: int, code: Code, text: str, *, retry_ms: int = 0, last: int = 0
     ) -> None:
+        text = " ".join(clean_text(text).split())  # it may quote what the peer sent
         self.reply_now(peer, Refusal(request, code, text, retry_ms, last))
         session = self.roster.at(peer)
         self.note("refused", name=session.account.name if session else None, code=str(code), text=text)
@@ -196,30 +212,20 @@ class State:
 
     def when_stored(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored; refuse `request` if it cannot be."""
-        pending = self._newest_pending()
-        if pending is None:
-            effect(self.now)
-            return
-        self._ask(pending, peer, session, request)
-        pending.effects.append((effect, False))
+        self._wait(Waiting(peer, session, request, effect))
 
-    def when_settled(self, peer: bytes, session: Session | None, effect: Effect) -> None:
+    def when_settled(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored or known not to be."""
-        pending = self._newest_pending()
-        if pending is None:
-            effect(self.now)
-            return
-        self._ask(pending, peer, session, 0)
-        pending.effects.append((effect, True))
+        self._wait(Waiting(peer, session, request, effect, settled=True))
 
     def said(self, session: Session, stored: Stored) -> None:
-        """Acknowledge a Say with its batch; one message a session and batch."""
-        pending = self._newest_pending()
-        if pending is None:
-            self.reply_now(session.peer, Said(stored.request, self.log.epoch, [stored]))
-            return
-        self._ask(pending, session.peer, session, stored.request)
-        pending.said.setdefault(session.peer, (session, []))[1].append(stored)
+        """Acknowledge a Say that is in the open batch; one message a session and batch."""
+        self._ask(self._open, Waiting(session.peer, session, stored.request))
+        self._open.said.setdefault(session.token, (session, []))[1].append(stored)
+
+    def said_before(self, session: Session, stored: Stored) -> None:
+        """Acknowledge a Say that is stored, again."""
+        self.reply_now(session.peer, Said(stored.request, self.log.epoch, [stored]))
 
     def note(self, event: str, **what: object) -> None:
         """A line for the broker's own log."""
@@ -231,10 +237,31 @@ class State:
             return self._open
         return self._in_flight[-1] if self._in_flight else None
 
-    def _ask(self, pending: Pending, peer: bytes, session: Session | None, request: int) -> None:
-        pending.asked.append((peer, session, request))
-        if session is not None:
-            session.in_flight += 1
+    def _wait(self, waiting: Waiting) -> None:
+        pending = self._newest_pending()
+        if pending is None:
+            self._do(waiting)
+        else:
+            self._ask(pending, waiting)
+
+    def _ask(self, pending: Pending, waiting: Waiting) -> None:
+        pending.waiting.append(waiting)
+        self._count(pending, ASKED_BYTES)
+        if waiting.session is not None:
+            waiting.session.in_flight += 1
+
+    def _do(self, waiting: Waiting) -> None:
+        """What was waited for has come. A log that cannot be read at the moment is no reason to fall."""
+        if waiting.effect is None:
+            return
+        try:
+            waiting.effect(self.now)
+        except StorageError as error:
+            self.refuse_now(waiting.peer, waiting.request, error.code, str(error))
+
+    def _count(self, pending: Pending, size: int) -> None:
+        pending.bytes += size
+        self.pending_bytes += size
 
     # ------------------------------------------------------------------ sessions and rooms
 
@@ -266,8 +293,10 @@ class State:
         feed = self.feed.room(room)
         stored = self.rooms[room].stored
         for session in self.roster.in_room(room):
-            if self.rooms[room].may_read(session.account.id) and not session.account.banned:
-                feed.holders.add(session.account.id)
+            account = session.account
+            is_in = session.key in account.keys and not account.banned
+            if is_in and self.rooms[room].may_read(account.id):
+                feed.holders.add(account.id)
                 self.reply_now(session.peer, Key(0, room, feed.generation, feed.key, stored))
 
     def _presence_changed(self, session: Session, room: str, *, came: bool) -> None:
@@ -283,11 +312,15 @@ class State:
         pending = self._open
         if not pending.batch or self._failing is not None:
             return
-        pending.batch.now = self.now.wall
-        self._add_folds(pending.batch)
+        batch = pending.batch
+        batch.now = self.now.wall
+        batch.senders = {  # the log keeps them as they are now, while the hub goes on to change its own
+            key: Sender(sender.last, OrderedDict(sender.answers)) for key, sender in batch.senders.items()
+        }
+        self._add_folds(batch)
         self._in_flight.append(pending)
         self._open = self._new_pending()
-        self.log.append(pending.batch)
+        self.log.append(batch)
 
     @property
     def is_storing(self) -> bool:
@@ -319,20 +352,21 @@ class State:
             self.note("storage_recovered")
         self.sends.stored(pending.batch.ticket)
         for room, entries in pending.batch.entries.items():
-            if room != SERVER_ROOM:
-                self.rooms[room].stored = entries[-1].seq
+            if room == SERVER_ROOM:
+                self.accounts.settle(entries[-1].seq)
+            else:
+                self.rooms.settle(room, entries)
         for run in pending.runs:
             self._publish(run)
-        for peer, (session, stored) in pending.said.items():
+        for session, stored in pending.said.values():
             self.lines_stored += sum(one.count for one in stored)
-            if self.roster.is_alive(session):
-                self.reply_now(peer, Said(stored[-1].request, self.log.epoch, stored))
-        for effect, _ in pending.effects:
-            effect(self.now)
+            self.reply_now(session.peer, Said(stored[-1].request, self.log.epoch, stored))
         self._settle(pending)
+        for waiting in pending.waiting:
+            self._do(waiting)
 
     def _publish(self, run: Run) -> None:
-        if run.entries and self.roster.in_room(run.room):
+        if run.entries and len(self.roster.present(run.room)):
             self.feed.publish(run.room, run.entries, self.now.clock)
         if run.turns:
             self.feed.turn(run.room)
@@ -346,55 +380,39 @@ class State:
         self.storage_error = error
         self.storage_retry_at = self.now.clock + STORAGE_RETRY_S
         self._open = self._new_pending()
-        touched: set[str] = set()
+        touched = {room for pending in doomed for room in pending.batch.entries}
+        retry_ms = int(STORAGE_RETRY_S * 1000)
         for pending in doomed:
-            touched |= pending.batch.entries.keys()
-            for peer, _, request in pending.asked:
-                if request:
-                    retry_ms = int(STORAGE_RETRY_S * 1000)
-                    self.reply_now(peer, Refusal(request, error.code, str(error), retry_ms))
             self._settle(pending)
+            for one in pending.waiting:
+                if one.request and not one.settled:
+                    self.reply_now(one.peer, Refusal(one.request, error.code, str(error), retry_ms))
         self.log.recover()
         self.sends.forget()
         self._reload(touched)
         for pending in doomed:
-            for effect, after_failure in pending.effects:
-                if after_failure:
-                    effect(self.now)
+            for one in pending.waiting:
+                if one.settled:
+                    self._do(one)
 
     def _reload(self, touched: set[str]) -> None:
-        """Undo what was proposed to these rooms and not stored, and what sessions got by it."""
+        """Undo what was proposed to these rooms and not stored. Raises StorageError: then nobody knows
+        what is stored, and the broker cannot go on."""
         if SERVER_ROOM in touched:
             self._load_accounts()
             for session in self.roster:
-                account = self.accounts.by_id.get(session.account.id)
-                if account is None:
-                    self.end_session(session, Code.EXPIRED, "this account was not stored")
-                else:
-                    session.account = account
+                session.account = self.accounts.by_id[session.account.id]
         stored = set(self.log.rooms())
         for name in touched - {SERVER_ROOM}:
             self.rooms.forget(name)
             if name in stored:
                 self._load_room(name)
-            for session in self.roster.in_room(name):
-                if self.readable(session.account.id, name) is None:
-                    self.exit_room(session, name)
-                    self.reply_now(
-                        session.peer, Closed(0, name, Code.NO_SUCH_ROOM, "this room was not stored")
-                    )
-            if name in stored and not self.feed.room(name).holders <= self._readers(name):
-                self.feed.turn(name)
-                self.give_key(name)
-
-    def _readers(self, name: str) -> set[int]:
-        room = self.rooms[name]
-        return set(self.accounts.by_id if room.kind is RoomKind.PUBLIC else room.members)
 
     def _settle(self, pending: Pending) -> None:
-        for _, session, _ in pending.asked:
-            if session is not None:
-                session.in_flight -= 1
+        self.pending_bytes -= pending.bytes
+        for waiting in pending.waiting:
+            if waiting.session is not None:
+                waiting.session.in_flight -= 1
 
     def _backup_done(self, result: Result) -> None:
         peer, session, request = self.backups.pop(result.ticket)
@@ -409,16 +427,18 @@ class State:
         return Pending(Batch(self.next_ticket(), self.now.wall))
 
     def _add_folds(self, batch: Batch) -> None:
-        """Store a room's fold every so many entries, and with it let go of what is not to be kept."""
+        """Store a room's fold every so many entries, and with it let go of what is not to be kept. Big
+        folds come less often, so that they never are most of the work."""
+        every = self.settings.fold_every
         for name, entries in batch.entries.items():
             head = entries[-1].seq
             if name == SERVER_ROOM:
-                if head - self._server_folded >= self.settings.fold_every:
+                if head - self._server_folded >= max(every, len(self.accounts.by_id)):
                     batch.folds[name] = Fold(head, self.accounts.fold())
                     self._server_folded = head
                 continue
             room = self.rooms[name]
-            if head - room.folded >= self.settings.fold_every:
+            if head - room.folded >= max(every, len(room.members)):
                 batch.folds[name] = Fold(head, room.fold())
                 room.folded = head
                 if 0 < self.settings.keep_entries < head:
@@ -437,10 +457,14 @@ class State:
         self._server_folded = self.accounts.head
         for entry in entries_after(self.log, SERVER_ROOM, self.accounts.head):
             self.accounts.apply(entry)
+        self.accounts.settle(self.accounts.head)
 
     def _load_room(self, name: str) -> None:
         fold = self.log.fold(name)
-        room = self.rooms.restore(name, fold.state if fold else None)
-        for entry in entries_after(self.log, name, room.head):
-            self.rooms.apply(name, entry)
-        room.stored = room.head
+        after = fold.seq if fold else 0
+        self.rooms.load(name, fold.state if fold else None, entries_after(self.log, name, after))
+
+
+def no_such_room(ref: str) -> str:
+    """The same sentence for a room that is not there and one that the asker may not know of."""
+    return f"there is no room {ref}; /rooms lists them, /create {ref} makes it"

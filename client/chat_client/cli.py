@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat_protocol.errors import BadAddress, BadName, ChatError, Refused
+from chat_protocol.errors import BadAddress, BadName, ChatError, Refused, SetupError
 
 if TYPE_CHECKING:
     from chat_client.client import ChatClient
@@ -53,46 +54,62 @@ def _keep_timeout(context: click.Context, _parameter: click.Parameter, value: fl
         context.find_object(Common).timeout_s = value  # type: ignore[union-attr]  # the group made one
 
 
-room_option = click.option(
-    "--room", default=None, callback=_room, help="A room, such as #ops or @alice; else the lobby."
+option = functools.partial(click.option, show_envvar=True)
+room_option = option(
+    "--room",
+    default=None,
+    callback=_room,
+    metavar="ROOM",
+    help="#ops, or @alice for her alone; else CHAT_ROOM or the lobby.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-timeout_option = click.option(
+json_option = option("--json", "as_json", envvar="CHAT_JSON", is_flag=True, help="Print JSON, for programs.")
+timeout_option = option(
     "--timeout",
     type=click.FloatRange(min=0.1),
     callback=_keep_timeout,
     expose_value=False,
-    help="Seconds to wait with nothing happening before giving up.  [default: 10]",
+    metavar="SECONDS",
+    help="How long to wait for the broker; else CHAT_TIMEOUT or 10.",
 )
 
 
 @click.group(invoke_without_command=True)
 @click.version_option(package_name="simple-chat")
-@click.option("--name", envvar="CHAT_NAME", default=None, help="Who you are; asked for at a terminal.")
-@click.option(
+@option(
+    "--name", envvar="CHAT_NAME", default=None, metavar="NAME", help="Who you are; asked for at a terminal."
+)
+@option(
     "--broker",
     envvar="CHAT_BROKER",
     default=None,
+    metavar="URL",
     help="The broker's chat:// URL; else the one on this machine.",
 )
-@click.option("--room", envvar="CHAT_ROOM", default="#lobby", show_default=True, help="The room to begin in.")
-@click.option(
-    "--plain", envvar="CHAT_PLAIN", is_flag=True, help="The line client, also where a screen could be."
+@option(
+    "--room",
+    envvar="CHAT_ROOM",
+    default="#lobby",
+    show_default=True,
+    callback=_room,
+    metavar="ROOM",
+    help="The room to begin in.",
 )
-@click.option(
+@option("--plain", envvar="CHAT_PLAIN", is_flag=True, help="The line client, also where a screen could be.")
+@option(
     "--home",
     envvar="CHAT_HOME",
     default=None,
     type=click.Path(file_okay=False),
     help="Folder for keys and known brokers.",
 )
-@click.option(
+@option(
     "--timeout",
     envvar="CHAT_TIMEOUT",
     type=click.FloatRange(min=0.1),
     default=10.0,
     show_default=True,
-    help="Seconds to wait for the broker.",
+    metavar="SECONDS",
+    help="How long to wait for the broker.",
 )
 @click.pass_context
 def main(
@@ -115,7 +132,7 @@ def main(
 
 @main.command()
 @room_option
-@click.option("--to", "to", metavar="NAME", default=None, help="Say it to NAME alone.")
+@option("--to", "to", envvar="CHAT_TO", metavar="NAME", default=None, help="Say it to NAME alone.")
 @timeout_option
 @click.argument("text", nargs=-1)
 @click.pass_obj
@@ -152,19 +169,25 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @main.command()
 @room_option
 @json_option
-@click.option(
+@option(
     "--since",
+    envvar="CHAT_SINCE",
     default="recent",
     show_default=True,
     callback=_since,
     metavar="all|SEQ|now|recent",
     help="Begin with the first line, after the line SEQ, with what comes now, or with the recent lines.",
 )
-@click.option("--no-follow", is_flag=True, help="End when everything that exists was printed.")
+@option(
+    "--no-follow", envvar="CHAT_NO_FOLLOW", is_flag=True, help="End when everything that exists was printed."
+)
 @timeout_option
 @click.pass_obj
 def tail(common: Common, room: str | None, as_json: bool, since: str | int, no_follow: bool) -> None:
-    """Print what is said in a room, each line once and in order."""
+    """Print what is said in a room, each line once and in order.
+
+    While the broker is away it waits and goes on where it was.
+    """
     where = room or common.room
 
     async def run() -> int:
@@ -218,12 +241,31 @@ def rooms(common: Common, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--device", is_flag=True, help="For a second device of your own.")
-@click.option("--uses", type=click.IntRange(1, 1_000_000), default=1, show_default=True)
-@click.option("--expires-s", type=click.IntRange(1, 31_536_000), default=604_800, show_default=True)
+@option("--device", envvar="CHAT_DEVICE", is_flag=True, help="For a second device of your own.")
+@option(
+    "--uses",
+    envvar="CHAT_USES",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many devices may use it.",
+)
+@option(
+    "--expires-s",
+    envvar="CHAT_EXPIRES_S",
+    type=click.IntRange(1, 31_536_000),
+    default=604_800,
+    show_default=True,
+    metavar="SECONDS",
+    help="For how many seconds it is good.",
+)
 @click.pass_obj
 def invite(common: Common, device: bool, uses: int, expires_s: int) -> None:
-    """Print a chat:// URL that adds a device of yours (--device); start there with the same --name."""
+    """Print a chat:// URL for a second device (--device).
+
+    Start chat-client there with that URL as --broker and with the same --name.
+    """
 
     async def run() -> int:
         async with common.chat() as chat:
@@ -274,7 +316,14 @@ def _talk(common: Common) -> int:
     asks = interactive and common.name is None
     while True:
         if asks:
-            common.name = click.prompt("Your name").strip()
+            try:
+                common.name = _asked_name()
+            except EOFError:  # Ctrl-D leaves
+                click.echo()
+                return 0
+            except KeyboardInterrupt:
+                click.echo()
+                return _die_of(signal.SIGINT)
 
         async def run() -> int:
             from chat_client.line import run_line
@@ -295,25 +344,58 @@ def _talk(common: Common) -> int:
             return _explain(error)
 
 
+def _asked_name() -> str:
+    """The name that a person types. Raises EOFError or KeyboardInterrupt if they would rather leave."""
+    while not (name := input("Your name: ").strip()):
+        pass
+    return name
+
+
 def _run(work: Callable[[], Coroutine[Any, Any, int]], *, explained: bool = True) -> int:
     """Run a command to its exit code; errors become one sentence on stderr."""
+    ended_by: list[signal.Signals] = []
     try:
-        return int(asyncio.run(work()))
+        return int(asyncio.run(_with_goodbye(work, ended_by)))
     except ChatError as error:
         if not explained:
             raise
         return _explain(error)
+    except asyncio.CancelledError:
+        return _die_of(ended_by[0])
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # As any Unix tool: whoever read us is gone, and that ends us.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGPIPE)
-        return 128 + signal.SIGPIPE
+        return _die_of(signal.SIGINT)
+    except BrokenPipeError:  # whoever read us is gone
+        return _die_of(signal.SIGPIPE)
+    except OSError:
+        if not ended_by:
+            raise
+        return _die_of(ended_by[0])  # the terminal is gone, and there was something left to write
+
+
+async def _with_goodbye(work: Callable[[], Coroutine[Any, Any, int]], ended_by: list[signal.Signals]) -> int:
+    """Let SIGTERM and a closed terminal end a command as Ctrl-C does: others see it go at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end(number: signal.Signals) -> None:
+        ended_by.append(number)
+        if task is not None:
+            task.cancel()
+
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, end, number)
+    return await work()
+
+
+def _die_of(number: signal.Signals) -> int:
+    """End as any Unix tool does, so that a shell's loop or pipeline sees why."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
 
 
 def _explain(error: ChatError) -> int:
     from chat_client.shell import explain
 
     outcome = int(explain(error))
-    return USAGE if isinstance(error, BadName | BadAddress) else outcome
+    return USAGE if isinstance(error, BadName | BadAddress | SetupError) else outcome

@@ -141,12 +141,9 @@ class ChatClient:
                 for one in opened:
                     await one
         except TimeoutError as error:
-            reason = f": {self._session.reason}" if self._session.reason else ""
+            text = self._why_not_in()
             await self._stop()
-            raise Unreachable(
-                f"no broker answers at {address.place} within {self._timeout_s:g} s{reason}; "
-                "is it running, and is its port open to you?"
-            ) from error
+            raise Unreachable(text) from error
         except BaseException:
             await self._stop()
             raise
@@ -170,6 +167,17 @@ class ChatClient:
             await self._running
         for future in self._waiting_to_enter():
             future.cancel()
+
+    def _why_not_in(self) -> str:
+        """A sentence for whoever could not come in within the time allowed."""
+        place, tried = self._address.place, f"(tried for {self._timeout_s:g} s)"
+        reason = self._session.reason
+        if self._connection.has_answered:
+            return f"the broker at {place} does not let {self.name} in: {reason or 'no answer'} {tried}"
+        if reason.endswith("?"):
+            return reason
+        reason = reason or f"no broker answers at {place}"
+        return f"{reason} {tried}; is the broker running, and is its port open to you?"
 
     # ------------------------------------------------------------------ what is so
 
@@ -198,6 +206,11 @@ class ChatClient:
     def closed(self) -> tuple[str, str] | None:
         """Code and sentence, once the session is over for good."""
         return self._session.closed
+
+    @property
+    def bad_seals(self) -> int:
+        """How many messages of the feed did not verify, and were dropped."""
+        return self._session.bad_seals
 
     def now(self) -> float:
         return self._connection.now()

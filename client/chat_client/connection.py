@@ -25,11 +25,12 @@ from chat_client.session import Answered, Session
 from chat_protocol.address import Address
 from chat_protocol.codec import decode_reply, encode
 from chat_protocol.errors import BadFrame, Code
-from chat_protocol.messages import REPLY_BYTES_MAX
+from chat_protocol.messages import CURVE_BYTES, REPLY_BYTES_MAX
 
 FEED_USER = b"feed"
 DRAIN_MAX = 512  # messages between two looks at the clock
 BYE_LINGER_MS = 500
+HANDSHAKE_MS = 3_000
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -58,6 +59,8 @@ class _Line:
         self.socket = one
         self.monitor = one.get_monitor_socket(_WATCHED)
         self.shadow: zmq.Socket[bytes] = zmq.Socket.shadow(one.underlying)
+        self.begun = time.monotonic()
+        self.is_up = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, *readers: Coroutine[Any, Any, None]) -> None:
@@ -98,6 +101,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._dials = 0
         self._reached = address.host
+        self.has_answered = False  # a broker that holds the right key did, at least once
         self._ended = asyncio.Event()
         self._pumping = False
 
@@ -218,8 +222,8 @@ class Connection:
         one = self._context.socket(zmq.DEALER)
         one.linger = 0
         one.reconnect_ivl = -1
-        one.handshake_ivl = 3_000
-        one.maxmsgsize = REPLY_BYTES_MAX
+        one.handshake_ivl = HANDSHAKE_MS
+        one.maxmsgsize = REPLY_BYTES_MAX + CURVE_BYTES
         one.ipv6 = ":" in self._reached
         one.curve_secretkey = secret
         one.curve_publickey = public_key(secret)
@@ -269,22 +273,29 @@ class Connection:
         self._session.receive(message, self.now())
 
     async def _watch_command(self, line: _Line) -> None:
+        place = self._address.place
         while self._command is line:
             event = parse_monitor_message(await line.monitor.recv_multipart())
             now = self.now()
             match event["event"]:
                 case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    line.is_up = self.has_answered = True
                     self._session.link_up(now)
                 case zmq.EVENT_HANDSHAKE_FAILED_AUTH if event["value"] == 400:
                     self._session.not_admitted(now)
                 case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     self._session.link_down(now, "the broker is not ready")
+                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if now - line.begun >= HANDSHAKE_MS / 1_000:
+                    # Broken off by us. A broker with another key does it itself, and at once.
+                    self._session.link_down(now, f"what listens at {place} does not answer")
                 case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                     self._session.handshake_failed(now)
                 case zmq.EVENT_CLOSED:
-                    self._session.link_down(now, f"nothing answers at {self._address.place}")
-                case zmq.EVENT_DISCONNECTED:
+                    self._session.link_down(now, f"nothing answers at {place}")
+                case zmq.EVENT_DISCONNECTED if line.is_up:
                     self._session.link_down(now, "the connection to the broker was lost")
+                case zmq.EVENT_DISCONNECTED:
+                    self._session.link_down(now, f"{place} breaks the connection off")
             self.pump()
 
     async def _read_feed(self, line: _Line) -> None:

@@ -152,6 +152,10 @@ class Following:
         self.names, self.count, self.whole = names, count, whole
         return joined, set()
 
+    def count_only(self, count: int) -> None:
+        """Too many are here to know them all by name."""
+        self.names, self.count, self.whole = set(), count, False
+
     def come_and_go(self, joined: set[str], left: set[str], count: int) -> tuple[set[str], set[str]]:
         """People came and went; those to announce."""
         joined, left = joined - self.names, left & self.names

@@ -31,12 +31,15 @@ class Unsaid:
 
 @dataclass(slots=True)
 class Saying:
-    """A Say on its way. `sent` counts how often it went out under the present instance."""
+    """A Say on its way. Under the present instance it went out `sent` times, and the broker refused it
+    `refused` times; `out` counts those not answered yet of the present session."""
 
     request: int
     lines: list[Unsaid]
     sent_at: float = 0.0
     sent: int = 0
+    refused: int = 0
+    out: int = 0
 
 
 @dataclass(slots=True)
@@ -54,26 +57,29 @@ class Outbox:
         """Lines neither stored nor failed yet."""
         return len(self._queue) + sum(len(saying.lines) for saying in self._unanswered.values())
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a Say of the present session has no answer yet."""
+        return any(saying.out for saying in self._unanswered.values())
+
     def add(self, line: Unsaid) -> None:
         self._queue.append(line)
 
-    def outgoing(self, next_request: Callable[[], int], in_flight_max: int, now: float) -> list[Saying]:
-        """The Says to send now, in order; `message` makes each into a request."""
-        if self.resend_at is None and self._oldest_sent_at() + ANSWER_S <= now:
-            self.resend_at = now
-        if self.resend_at is not None:
-            if now < self.resend_at:
-                return []
+    def outgoing(
+        self, next_request: Callable[[], int], in_flight_max: int, now: float, *, only_again: bool = False
+    ) -> list[Saying]:
+        """The Says to send now, in order; `message` makes each into a request. With `only_again` no new
+        ones are packed."""
+        due = self.next_deadline()
+        if due is not None and now >= due:
             self.resend_at = None
-            for saying in self._unanswered.values():
-                self._mark_sent(saying, now)
-            return list(self._unanswered.values())
-        packed = []
-        while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max):
-            saying = Saying(next_request(), self._pack())
-            self._unanswered[saying.request] = saying
-            self._mark_sent(saying, now)
-            packed.append(saying)
+            return [self._sent(saying, now) for saying in self._unanswered.values()]
+        packed: list[Saying] = []
+        if self.resend_at is None and not only_again:
+            while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max):
+                saying = Saying(next_request(), self._pack())
+                self._unanswered[saying.request] = saying
+                packed.append(self._sent(saying, now))
         return packed
 
     def message(self, saying: Saying, token: bytes) -> Say:
@@ -86,15 +92,20 @@ class Outbox:
         return Say(saying.request, token, self.room, prev, lines, saying.lines[0].once)
 
     def next_deadline(self) -> float | None:
-        if self.resend_at is not None:
-            return self.resend_at
-        return self._oldest_sent_at() + ANSWER_S if self._unanswered else None
+        """When what is not answered goes out again."""
+        if not self._unanswered:
+            return None
+        oldest = next(iter(self._unanswered.values()))
+        return oldest.sent_at + ANSWER_S if self.resend_at is None else self.resend_at
 
     def said(self, request: int) -> Saying | None:
         """A Say is stored; None if it was answered before."""
         self._pause_s = RESEND_S
         self.accepted = max(self.accepted, request)
-        return self._unanswered.pop(request, None)
+        saying = self._unanswered.pop(request, None)
+        if not self._unanswered:
+            self.resend_at = None
+        return saying
 
     def refused(self, refusal: Refusal, now: float) -> tuple[Saying | None, bool]:
         """A Say was refused: (the Say, whether its outcome is unknown) if that is final, else (None, False)
@@ -102,31 +113,57 @@ class Outbox:
         saying = self._unanswered.get(refusal.request)
         if saying is None:
             return None, False
+        saying.refused += 1
+        saying.out = max(0, saying.out - 1)
+        if refusal.code == Code.FORGOTTEN:
+            return None, False  # `new_instance` follows
         if refusal.code == Code.OUT_OF_ORDER and refusal.last < saying.request:
-            self._pause(now, self._pause_s)
-            self._pause_s = min(RESEND_MAX_S, self._pause_s * 2)
+            self.accepted = refusal.last  # the broker's word: it may have taken one that we gave up
+            if self.resend_at is None:
+                self.resend_at = now + self._pause_s
+                self._pause_s = min(RESEND_MAX_S, self._pause_s * 2)
             return None, False
         if refusal.code in RETRY_CODES and refusal.code != Code.OUT_OF_ORDER:
-            self._pause(now, max(refusal.retry_ms / 1_000, self._pause_s))
+            at = now + max(refusal.retry_ms / 1_000, self._pause_s)
+            self.resend_at = max(self.resend_at or 0.0, at)
             return None, False
         del self._unanswered[refusal.request]
-        unknown = refusal.code in (Code.OUT_OF_ORDER, Code.FORGOTTEN)
-        return saying, unknown
+        if not self._unanswered:
+            self.resend_at = None
+        # A copy that is still out may be stored yet, and a request older than the broker's window of
+        # answers may have been. Who is shut out learns nothing of copies whose answers were lost.
+        shut_out = refusal.code in (Code.BANNED, Code.REVOKED) and saying.sent > saying.refused
+        return saying, saying.out > 0 or shut_out or refusal.code == Code.OUT_OF_ORDER
 
     def resend_all(self, now: float) -> None:
         """A new session: whatever was not answered goes out again."""
+        for saying in self._unanswered.values():
+            saying.out = 0
         self.resend_at = now if self._unanswered else None
 
     def new_instance(self) -> list[Saying]:
         """The broker knows nothing of what was said under the old instance. Returns the Says whose
         outcome nobody can tell; the others go out again, under the new one."""
         self.accepted = 0
-        doubtful = [saying for saying in self._unanswered.values() if saying.sent > 1]
+        doubtful = [saying for saying in self._unanswered.values() if saying.sent > saying.refused]
         for saying in doubtful:
             del self._unanswered[saying.request]
         for saying in self._unanswered.values():
-            saying.sent = 0
+            saying.sent = saying.refused = 0
         return doubtful
+
+    def take_over(self, other: Outbox) -> None:
+        """`other` turned out to be of the same room: its lines join these, in the order they were said."""
+        self.accepted = max(self.accepted, other.accepted)
+        sayings = {**self._unanswered, **other._unanswered}
+        lines = [*self._queue, *other._queue]
+        self._unanswered = OrderedDict()
+        for request, saying in sorted(sayings.items()):
+            if request < self.accepted and saying.sent == saying.refused:
+                lines += saying.lines  # the broker takes no older request any more, and took none of this
+            else:
+                self._unanswered[request] = saying
+        self._queue = deque(sorted(lines, key=lambda line: line.ref))
 
     def abandon_sent(self) -> list[Saying]:
         """Give up what was sent and not answered: it may have been stored."""
@@ -141,15 +178,11 @@ class Outbox:
         self._queue.clear()
         return queue
 
-    def _pause(self, now: float, seconds: float) -> None:
-        self.resend_at = max(self.resend_at or 0.0, now + seconds)
-
-    def _mark_sent(self, saying: Saying, now: float) -> None:
+    def _sent(self, saying: Saying, now: float) -> Saying:
         saying.sent_at = now
         saying.sent += 1
-
-    def _oldest_sent_at(self) -> float:
-        return next(iter(self._unanswered.values())).sent_at if self._unanswered else float("inf")
+        saying.out += 1
+        return saying
 
     def _pack(self) -> list[Unsaid]:
         """Lines for one Say; one with a `once` key goes alone."""

@@ -40,9 +40,10 @@ from chat_protocol.messages import (
 from chat_protocol.names import clean_text
 
 OPEN_AGAIN_S = 5.0  # an Open without an answer
-FETCH_AGAIN_S = 3.0  # a Fetch without an answer
+FETCH_AGAIN_S = 4.0  # a Fetch without an answer, at the latest
 KEY_WAIT_S = 0.2  # from an envelope of an unknown key to asking Open again
 WHO_WAIT_S = 0.5  # changes of presence within this time make one Who
+WHO_AGAIN_S = 10.0  # a Who without an answer
 BEHIND_TOLD = 50  # entries behind from which a person is told
 NAMES_LISTED_MAX = 2_000  # in rooms with more people only their number is kept
 _FOR_NOW = frozenset({Code.BUSY, Code.TOO_MANY_IN_FLIGHT, Code.STORAGE_FULL, Code.STORAGE_FAILED})
@@ -104,9 +105,8 @@ class FollowedRooms:
     def close(self, room: str) -> None:
         following = self.find(room)
         if following is not None:
-            if self._host.is_live and following.room:
-                request = self._host.take_request()
-                self._host.outgoing.append(Close(request, self._host.token, following.room))
+            if following.room:
+                self._send_close(following.room)
             self._drop(following)
 
     def pause(self, paused: bool, now: float) -> None:
@@ -147,8 +147,11 @@ class FollowedRooms:
         """Take a reply that is for a room; False if it is not."""
         following = self._requests.get(message.request)
         match message:
-            case Opened() if following:
-                self._opened(following, message, now)
+            case Opened():
+                if following is not None:
+                    self._opened(following, message, now)
+                elif self.find(message.room) is None and self.find(message.title) is None:
+                    self._send_close(message.room)  # it was closed here before it was open there
             case Page() if following:
                 self._page(following, message, now)
             case Users() if following:
@@ -195,6 +198,9 @@ class FollowedRooms:
             following.sequencer.saw_head(head.head)
             self._saw_presence(following, head.presence, now)
             self._progress(following, now)
+        if all(following.room for following in self._all):
+            for room in told.keys() - self._by_room.keys():
+                self._send_close(room)  # a Close was lost
 
     def _send_open(self, following: Following, now: float) -> None:
         following.stage = Stage.OPENING
@@ -203,10 +209,14 @@ class FollowedRooms:
         room = following.room or following.asked
         self._host.outgoing.append(Open(following.open_request, self._host.token, room, following.cursor()))
 
+    def _send_close(self, room: str) -> None:
+        if self._host.is_live:
+            self._host.outgoing.append(Close(self._host.take_request(), self._host.token, room))
+
     def _opened(self, following: Following, message: Opened, now: float) -> None:
-        twin = self._by_room.get(message.room)
+        twin, asked = self._by_room.get(message.room), following.asked
         if twin is not None and twin is not following:
-            self._all.remove(following)  # opened by another name before
+            self._drop(following)  # opened by another name before
             following = twin
         first = following.sequencer is None
         resumed = not first and not following.topic
@@ -227,7 +237,7 @@ class FollowedRooms:
                 message.head,
                 message.count,
                 tuple(sorted(names)),
-                following.asked,
+                asked,
                 not first,
             )
         )
@@ -245,10 +255,11 @@ class FollowedRooms:
         self._progress(following, now)
 
     def _page(self, following: Following, message: Page, now: float) -> None:
-        if message.request != following.fetch_request or following.sequencer is None:
+        if following.sequencer is None:
             return
-        following.fetch_request = 0
-        following.fetch_at = None
+        if message.request == following.fetch_request:  # else it is late, and no less true
+            following.fetch_request = 0
+            following.fetch_at = None
         lost, entries = following.sequencer.page(message.first, message.head, message.entries)
         if lost:
             self._host.events.append(ev.Lost(following.room, following.title, *lost))
@@ -265,10 +276,11 @@ class FollowedRooms:
         if message.request != following.who_request:
             return
         following.who_request = 0
+        following.who_at = None
         following.who_names += [clean_text(name) for name in message.names]
         whole = message.count <= NAMES_LISTED_MAX
         if message.more and whole and message.names:
-            self._send_who(following, message.names[-1])
+            self._send_who(following, message.names[-1], now)
             return
         names, following.who_names = set(following.who_names), []
         following.presence = message.presence
@@ -344,13 +356,17 @@ class FollowedRooms:
     def _presence(self, following: Following, message: Presence, now: float) -> None:
         if message.version <= following.presence:
             return
-        if message.version > following.presence + 1 or not message.whole or not following.whole:
+        if message.count > NAMES_LISTED_MAX:
+            following.presence = message.version
+            following.count_only(message.count)
+            self._tell_presence(following, set(), set(), many=True)
+        elif message.version > following.presence + 1 or not message.whole or not following.whole:
             following.count = message.count
             self._saw_presence(following, message.version, now)
-            return
-        following.presence = message.version
-        joined, left = ({clean_text(name) for name in names} for names in (message.joined, message.left))
-        self._tell_presence(following, *following.come_and_go(joined, left, message.count))
+        else:
+            following.presence = message.version
+            joined, left = ({clean_text(name) for name in names} for names in (message.joined, message.left))
+            self._tell_presence(following, *following.come_and_go(joined, left, message.count))
 
     def _saw_presence(self, following: Following, version: int, now: float) -> None:
         if version > following.presence and following.who_at is None and not following.who_request:
@@ -368,7 +384,7 @@ class FollowedRooms:
                 cursor = following.cursor()
                 assert cursor is not None, "an open room has a cursor"
                 following.fetch_request = self._request(following)
-                following.fetch_at = now + FETCH_AGAIN_S
+                following.fetch_at = now + self._host.jitter(FETCH_AGAIN_S)
                 self._host.outgoing.append(
                     Fetch(following.fetch_request, self._host.token, following.room, cursor)
                 )
@@ -386,7 +402,7 @@ class FollowedRooms:
                 self._progress(following, now)
             if following.who_at is not None and now >= following.who_at:
                 following.who_names = []
-                self._send_who(following, "")
+                self._send_who(following, "", now)
             if following.expected_until is not None and now >= following.expected_until:
                 self._tell_presence(following, set(), following.give_up_expecting())
 
@@ -399,8 +415,8 @@ class FollowedRooms:
         )
         return min(candidates, default=None)
 
-    def _send_who(self, following: Following, after: str) -> None:
-        following.who_at = None
+    def _send_who(self, following: Following, after: str, now: float) -> None:
+        following.who_at = now + WHO_AGAIN_S
         following.who_request = self._request(following)
         self._host.outgoing.append(Who(following.who_request, self._host.token, following.room, after))
 
@@ -411,8 +427,10 @@ class FollowedRooms:
             self._host.events.append(entry_event(entry, following.room, following.title, self._host))
         following.shown(entries)
 
-    def _tell_presence(self, following: Following, joined: set[str], left: set[str]) -> None:
-        if joined or left:
+    def _tell_presence(
+        self, following: Following, joined: set[str], left: set[str], *, many: bool = False
+    ) -> None:
+        if joined or left or many:
             self._host.events.append(
                 ev.PresenceChanged(
                     following.room,

@@ -33,11 +33,10 @@ class Sequencer:
         for entry in entries:
             self.saw_head(entry.seq)
             if entry.seq == self.cursor + 1:
-                shown.append(entry)
-                self.cursor = entry.seq
+                self._show(entry, shown)
             elif entry.seq > self.cursor and len(self._held) < HOLD_ENTRIES_MAX:
                 self._held[entry.seq] = entry
-        return shown + self._release()
+        return shown
 
     def page(self, first: int, head: int, entries: list[Entry]) -> tuple[tuple[int, int] | None, list[Entry]]:
         """A page of the log came: the range that is no longer kept, if any, and the entries to show.
@@ -46,20 +45,22 @@ class Sequencer:
         """
         self.saw_head(head)
         lost = None
+        shown: list[Entry] = []
         if first > self.cursor + 1:
             lost = (self.cursor + 1, first - 1)
             self.cursor = first - 1
-            self.head = max(self.head, self.cursor)
+            self.saw_head(self.cursor)
             self._held = {seq: entry for seq, entry in self._held.items() if seq > self.cursor}
-        return lost, self.offer(entries)
+            self._release(shown)
+        return lost, shown + self.offer(entries)
 
-    def _release(self) -> list[Entry]:
-        """What was held and is next now."""
-        shown: list[Entry] = []
-        if self._held:
-            while (entry := self._held.pop(self.cursor + 1, None)) is not None:
-                shown.append(entry)
-                self.cursor = entry.seq
-            if shown:
-                self._held = {seq: held for seq, held in self._held.items() if seq > self.cursor}
-        return shown
+    def _show(self, entry: Entry, shown: list[Entry]) -> None:
+        """An entry that is next, and whatever was held behind it."""
+        shown.append(entry)
+        self.cursor = entry.seq
+        self._release(shown)
+
+    def _release(self, shown: list[Entry]) -> None:
+        while (entry := self._held.pop(self.cursor + 1, None)) is not None:
+            shown.append(entry)
+            self.cursor = entry.seq

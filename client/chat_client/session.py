@@ -28,6 +28,7 @@ from chat_client.rooms import FollowedRooms
 from chat_protocol.envelope import Opener
 from chat_protocol.errors import Code, Refused
 from chat_protocol.messages import (
+    Added,
     AnyReply,
     Bye,
     Enroll,
@@ -36,15 +37,17 @@ from chat_protocol.messages import (
     Hello,
     Limits,
     Message,
+    Opened,
     Ping,
     Pong,
     Refusal,
     Reply,
+    RoomList,
     Said,
     SessionRequest,
     Welcome,
 )
-from chat_protocol.names import clean_text
+from chat_protocol.names import clean_text, direct_accounts
 
 LEFT = "closed"  # why a session was closed, where no broker said so
 WRONG_KEY = "wrong_key"
@@ -52,7 +55,9 @@ JOIN_S = 5.0  # from dialling to Welcome
 DIAL_MIN_S = 0.1
 DIAL_MAX_S = 10.0
 SILENT_PINGS = 3  # pings without an answer after which the link is dead
+REJOIN_MIN_S = 1.0  # a session that ends sooner is not begun again on the same connection
 ASK_AGAIN_S = 5.0
+RENEW_S = 5.0  # how long a forgotten instance waits for answers before it takes another
 WRONG_KEY_TRIES = 3  # handshakes that fail without a reason, in a row
 
 #: Goodbyes and refusals of Hello or Enroll after which trying again is no use.
@@ -128,19 +133,25 @@ class Session:
         self._hello = 0
         self._wrong_keys = 0
         self._was_live = False
+        self._welcome_at = float("-inf")
         self._ping_s = 3.0
         self._ping_at: float | None = None
         self._pings: deque[float] = deque()
         self._asked: dict[int, _Asked] = {}
+        self._titles: dict[str, str] = {}  # direct rooms: id -> @name, which are one room to the broker
         self._outboxes: dict[str, Outbox] = {}
         self._outbox_of: dict[int, Outbox] = {}
+        self._renew_at: float | None = None  # the instance is forgotten: at the latest then, take another
         self._rooms = FollowedRooms(self)
 
     # ------------------------------------------------------------------ what the user wants
 
     def open(self, room: str, start: Start = RECENT, *, now: float) -> None:
         """Follow a room from `start` on; RoomOpened or RoomClosed follows."""
-        self._rooms.open(room, start, now)
+        if self.closed is None:
+            self._rooms.open(room, start, now)
+        else:
+            self.events.append(ev.RoomClosed(room, room, *self.closed))
 
     def close_room(self, room: str) -> None:
         """Follow a room no longer."""
@@ -157,10 +168,10 @@ class Session:
         """Say a line; Stored or Failed with the returned ref follows, whatever happens on the way."""
         ref = self._next_ref
         self._next_ref += 1
-        following = self._rooms.find(room)
-        name = (following.title if following else room).lower()
-        outbox = self._outboxes.setdefault(name, Outbox(name))
-        outbox.add(Unsaid(ref, text, once))
+        if self.closed is None:
+            self._outbox(room).add(Unsaid(ref, text, once))
+        else:
+            self.events.append(ev.Failed(ref, room, text, *self.closed))
         return ref
 
     def unanswered(self) -> int:
@@ -171,6 +182,9 @@ class Session:
         """Send the request that `make(request id, token)` gives, again after each reconnection until it
         is answered; the answer comes as Answered with the returned id."""
         request = self.take_request()
+        if self.closed is not None:
+            self.answers.append(Answered(request, Refused(*self.closed)))
+            return request
         self._asked[request] = _Asked(make, now)
         if self.link is Link.LIVE:
             self.outgoing.append(make(request, self._token))
@@ -206,6 +220,8 @@ class Session:
 
     def handshake_failed(self, now: float) -> None:
         """Something answers there and breaks the handshake off: another key than ours was meant for."""
+        if self.link is not Link.JOINING:
+            return
         self._wrong_keys += 1
         if self._wrong_keys >= WRONG_KEY_TRIES and not self._was_live:
             self._close(
@@ -218,6 +234,8 @@ class Session:
 
     def not_admitted(self, now: float) -> None:
         """The broker does not let the key in that was dialled with."""
+        if self.link is not Link.JOINING:
+            return
         if self._was_live and not self._with_invite:
             self._close(Code.REVOKED, f"the broker no longer lets {self.name} in with this client's key")
             return
@@ -234,9 +252,10 @@ class Session:
             )
             self._close(Code.INVITE_INVALID, text)
         else:
+            invite = "does not accept the address's invite" if self._has_invite else "was shown no invite"
             text = (
-                f"the broker does not know {self.name}'s key on this machine, and the address holds no "
-                "invite; ask the operator for one (chat-broker invite)"
+                f"the broker does not know {self.name}'s key on this machine, and {invite}; "
+                "ask the operator for a new one (chat-broker invite)"
             )
             self._close(Code.NOT_ENROLLED, text)
 
@@ -249,11 +268,15 @@ class Session:
         """A reply, or something the broker says unasked."""
         if self.link is Link.CLOSED:
             return
+        self._pings.clear()  # whatever it says: the broker is there
+        self._learn_titles(message)
         match message:
             case Enrolled():
-                self._enrolled_now(message, now)
-            case Welcome() if message.request == self._hello:
-                self._welcome(message, now)
+                if message.request == self._hello and self.link is Link.JOINING:
+                    self._enrolled_now(message, now)
+            case Welcome():
+                if message.request == self._hello and self.link is Link.JOINING:
+                    self._welcome(message, now)
             case Refusal():
                 self._refused(message, now)
             case Said():
@@ -261,8 +284,7 @@ class Session:
             case Goodbye():
                 self._goodbye(message, now)
             case Pong():
-                self._pings.clear()
-                self._asked.pop(message.request, None)
+                self._dial_pause_s = DIAL_MIN_S  # this session has lasted
                 self._rooms.pong(message, now)
             case _ if self._rooms.receive(message, now):
                 pass
@@ -289,6 +311,8 @@ class Session:
             self._offline(now, "no answer")
         elif self.link is Link.LIVE:
             self._tick_live(now)
+            if self._renew_at is not None:
+                self._renew_when_answered(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -298,7 +322,7 @@ class Session:
             return self._join_until
         if self.link is Link.CLOSED:
             return None
-        candidates = [self._ping_at, self._rooms.next_deadline()]
+        candidates = [self._ping_at, self._renew_at, self._rooms.next_deadline()]
         candidates += [outbox.next_deadline() for outbox in self._outboxes.values()]
         candidates += [asked.sent_at + ASK_AGAIN_S for asked in self._asked.values()]
         return min((at for at in candidates if at is not None), default=None)
@@ -307,9 +331,10 @@ class Session:
         """Pack what was said into requests; the shell calls it before it takes `outgoing`."""
         if self.link is not Link.LIVE:
             return
+        renewing = self._renew_at is not None
         for outbox in self._outboxes.values():
-            room = self.limits.says_in_flight
-            for saying in outbox.outgoing(self.take_request, room, now):
+            in_flight_max = self.limits.says_in_flight
+            for saying in outbox.outgoing(self.take_request, in_flight_max, now, only_again=renewing):
                 self._outbox_of[saying.request] = outbox
                 self.outgoing.append(outbox.message(saying, self._token))
 
@@ -361,28 +386,29 @@ class Session:
             self._greet()
 
     def _welcome(self, message: Welcome, now: float) -> None:
+        other_history = self.epoch not in (b"", message.epoch)
+        self.epoch = message.epoch
+        if other_history:
+            self._fail_all(Code.EPOCH_CHANGED, "the broker's history was reset or restored meanwhile")
+            self._take_new_instance(now)
+            return
+        if self._instance not in (None, message.instance):
+            self._renew_outboxes()
+        self._instance = message.instance
         self._own_key_tried = self._invite_tried = False
         if not self._enrolled:
             self._enrolled = True
             self.events.append(ev.Enrolled(message.name))
         self.name, self.account = message.name, message.account
         self._token, self.limits = message.token, message.limits
-        renewed = self._instance is not None and self._instance != message.instance
-        other_history = bool(self.epoch) and self.epoch != message.epoch
-        self._instance = message.instance
-        self.epoch = message.epoch
         self._was_live = True
-        self._dial_pause_s = DIAL_MIN_S
+        self._welcome_at = now
         self._join_until = None
         self._ping_s = max(0.1, message.ping_s)
         self._ping_at = now + self._ping_s
         self._pings.clear()
+        self._renew_at = None
         self._set_link(Link.LIVE)
-        if other_history:
-            self._fail_all(Code.EPOCH_CHANGED, "the broker's history was reset or restored meanwhile")
-            self._forget_instance(now)
-        elif renewed:
-            self._renew_outboxes()
         for outbox in self._outboxes.values():
             outbox.resend_all(now)
         for request, asked in self._asked.items():
@@ -422,6 +448,13 @@ class Session:
 
     def _rejoin(self, now: float) -> None:
         """Our session is over and the connection is not: say Hello again."""
+        if now < self._welcome_at + REJOIN_MIN_S:
+            self._offline(now, "the broker ended the session as soon as it had begun")
+        else:
+            self._greet_again(now)
+
+    def _greet_again(self, now: float) -> None:
+        self._rooms.offline()
         self._set_link(Link.JOINING)
         self._join_until = now + JOIN_S
         self._greet()
@@ -477,6 +510,35 @@ class Session:
 
     # ------------------------------------------------------------------ saying
 
+    def _outbox(self, room: str) -> Outbox:
+        """The outbox of a room. What is said into one room is one chain, whichever name is used."""
+        name = self._titles.get(room, room).lower()
+        return self._outboxes.setdefault(name, Outbox(name))
+
+    def _learn_titles(self, message: AnyReply) -> None:
+        match message:
+            case Opened(room=room, title=title) | Added(room=room, title=title):
+                self._learn_title(room, title)
+            case RoomList(rooms=rooms):
+                for info in rooms:
+                    self._learn_title(info.room, info.title)
+            case Said(stored=stored):
+                for one in stored:
+                    outbox = self._outbox_of.get(one.request)
+                    if outbox is not None:
+                        self._learn_title(one.room, outbox.room)
+
+    def _learn_title(self, room: str, title: str) -> None:
+        """A direct room goes by two names. Lines said under its id join those said under its title."""
+        if direct_accounts(room) is None or title == room or self._titles.get(room) == title:
+            return
+        self._titles[room] = title
+        stray = self._outboxes.pop(room, None)
+        if stray is not None:
+            outbox = self._outbox(room)
+            outbox.take_over(stray)
+            self._outbox_of = {r: outbox if its is stray else its for r, its in self._outbox_of.items()}
+
     def _said(self, message: Said) -> None:
         for stored in message.stored:
             outbox = self._outbox_of.pop(stored.request, None)
@@ -489,19 +551,25 @@ class Session:
 
     def _say_refused(self, message: Refusal, now: float) -> None:
         outbox = self._outbox_of[message.request]
-        if message.code == Code.FORGOTTEN:
-            self._forget_instance(now)
-            return
         saying, unknown = outbox.refused(message, now)
+        if message.code == Code.FORGOTTEN:
+            self._renew_at = self._renew_at or now + RENEW_S
         if saying is not None:
             del self._outbox_of[message.request]
             self._fail(outbox.room, saying, message.code, clean_text(message.text), unknown=unknown)
 
-    def _forget_instance(self, now: float) -> None:
-        """Go on as a new instance: the broker has forgotten, or never knew, the old one."""
+    def _renew_when_answered(self, now: float) -> None:
+        """The broker has forgotten this instance, in one room at least: go on as another. In other rooms
+        it may be known still, so what is on its way there is answered first."""
+        waiting = any(outbox.is_waiting for outbox in self._outboxes.values())
+        if self._renew_at is not None and (now >= self._renew_at or not waiting):
+            self._take_new_instance(now)
+
+    def _take_new_instance(self, now: float) -> None:
+        self._renew_at = None
         self._instance = None
         self._renew_outboxes()
-        self._rejoin(now)
+        self._greet_again(now)
 
     def _renew_outboxes(self) -> None:
         for outbox in self._outboxes.values():
