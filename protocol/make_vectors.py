@@ -92,6 +92,7 @@ REQUESTS: list[m.Request] = [
     m.Who(11, TOKEN, "#lobby", "bob"),
     m.Rooms(12, TOKEN),
     m.Rooms(13, TOKEN, "#lobby"),
+    m.Rooms(13, TOKEN, "", True),
     m.Ping(14, TOKEN),
     m.Ping(2**63 - 1, TOKEN),
     m.Bye(15, TOKEN),

@@ -61,16 +61,17 @@ class DataFolder:
         return {name: (self.path / name).read_bytes() for name in KEY_FILES if (self.path / name).exists()}
 
     def restore_secrets(self, secrets: dict[str, bytes]) -> None:
-        """Write the key files of a restored backup; those of the folder stay."""
+        """Write the key files of a restored backup; those of the folder stay. Raises SetupError."""
         for name in KEY_FILES:
             if name in secrets and not (self.path / name).exists():
-                write_private(self.path / name, secrets[name])
+                self._write(name, secrets[name])
 
     def announce(self, local: Address, public: Address) -> None:
-        """Say where this broker listens on its own machine, and what it is called elsewhere."""
+        """Say where this broker listens on its own machine, and what it is called elsewhere. Raises
+        SetupError."""
         key = encode_key(local.key or b"")
         what = Whereabouts(local.host, local.port, key, str(public), os.getpid())
-        write_private(self.path / "broker.json", msgspec.json.encode(what) + b"\n")
+        self._write("broker.json", msgspec.json.encode(what) + b"\n")
 
     def left_behind(self) -> int:
         """The port of an earlier run that was killed before it could withdraw; 0 if there was none."""
@@ -91,3 +92,9 @@ class DataFolder:
             return Address(what.host, what.port, decode_key(what.key)), parse_address(what.public)
         except (OSError, msgspec.DecodeError, BadAddress) as error:
             raise SetupError(f"{self.path / 'broker.json'} cannot be read: {error}") from error
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            write_private(self.path / name, content)
+        except OSError as error:
+            raise SetupError(f"{self.path / name} cannot be written: {error.strerror}") from error

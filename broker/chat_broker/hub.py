@@ -17,7 +17,7 @@ from chat_broker.feed import Feed
 from chat_broker.log import Log
 from chat_broker.roster import STALL_S, Session
 from chat_broker.settings import Settings
-from chat_broker.state import State
+from chat_broker.state import State, no_storage
 from chat_protocol.envelope import Sealer
 from chat_protocol.errors import BadFrame, Code, StorageError
 from chat_protocol.messages import LOBBY, AnyRequest, Message, RoomKind, SessionRequest
@@ -218,4 +218,5 @@ class Hub:
         try:
             handle(state.now)
         except StorageError as error:
-            state.refuse_now(peer, message.request, error.code, str(error), retry_ms=1_000)
+            state.note("storage_failed", code=str(error.code), text=str(error))
+            state.refuse_now(peer, message.request, error.code, no_storage(error.code), retry_ms=1_000)

@@ -123,8 +123,8 @@ def rooms(state: State, session: Session, message: Rooms) -> None:
     """Public rooms and the account's own; private ones also for the operator, who may not read them."""
     account = session.account.id
     mine = state.rooms.of_account(account)
-    seen = state.rooms.of_kind(RoomKind.PUBLIC) | mine
-    if session.account.role is Role.OPERATOR:
+    seen = mine if message.mine else state.rooms.of_kind(RoomKind.PUBLIC) | mine
+    if session.account.role is Role.OPERATOR and not message.mine:
         seen |= state.rooms.of_kind(RoomKind.PRIVATE)
     names = nsmallest(ROOMS_PER_PAGE + 1, (name for name in seen if name > message.after))
     infos = []

@@ -184,8 +184,7 @@ class Roster:
         del self._by_peer[session.peer]
         del self._by_feed_token[session.feed_token]
         del self._heard[session.peer]
-        if self._by_instance.get((session.account.id, session.instance)) is session:
-            del self._by_instance[(session.account.id, session.instance)]
+        del self._by_instance[(session.account.id, session.instance)]
         sessions = self._by_account[session.account.id]
         del sessions[session.peer]
         if not sessions:

@@ -13,13 +13,13 @@ class Settings:
     open: bool = False  # any key may enroll
     newcomer_lines: int = 50
     keep_entries: int = 0  # per room; 0: everything
-    ping_s: float = 3.0
+    ping_s: float = 2.5
     lease_s: float = 15.0
     feed_host: str = ""  # "": the host the client reached
     feed_port: int = 5556
     software: str = "simple-chat"
     fold_every: int = 1_000  # entries of a room between two stored folds
     pending_bytes_max: int = 64 << 20  # on their way to the log; more is refused with `busy`
-    accounts_max: int = 1_000_000
+    accounts_max: int = 100_000
     directs_per_account: int = 5_000
     sessions_per_account: int = 200

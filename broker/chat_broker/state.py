@@ -74,7 +74,8 @@ class State:
         self._failing: StorageError | None = None
         self._doomed: list[Pending] = []
         self._in_flight: deque[Pending] = deque()
-        self._paged: dict[bytes, int] = {}  # bytes in Pages since the last `take`, by peer
+        self._paged_bytes = 0  # in Pages since the last `take`, and by peer
+        self._paged: dict[bytes, int] = {}
         self._open = self._new_pending()
         self.accounts = Accounts()
         self.rooms = Rooms(settings.newcomer_lines)
@@ -112,8 +113,8 @@ class State:
         """Whether the log takes nothing at the moment; refuses the request if so."""
         if self.storage_error is None or self.now.clock >= self.storage_retry_at:
             return False
-        error = self.storage_error
-        self.refuse_now(peer, request, error.code, str(error), retry_ms=int(STORAGE_RETRY_S * 1000))
+        code = self.storage_error.code
+        self.refuse_now(peer, request, code, no_storage(code), retry_ms=int(STORAGE_RETRY_S * 1000))
         return True
 
     def may_spend(self, session: Session, request: int, lines: int) -> bool:
@@ -130,19 +131,19 @@ class State:
 
     def may_page(self, session: Session) -> bool:
         """Whether there is room for a further Page before what is there has been sent."""
-        return (
-            self._paged.get(session.peer, 0) < PAGES_BYTES_MAX_PER_SESSION
-            and sum(self._paged.values()) < PAGES_BYTES_MAX
-        )
+        mine = self._paged.get(session.peer, 0)
+        return mine < PAGES_BYTES_MAX_PER_SESSION and self._paged_bytes < PAGES_BYTES_MAX
 
     def paged(self, session: Session, entries: list[Entry]) -> None:
         """These entries go out as a Page."""
         size = sum(map(entry_bytes, entries))
         self._paged[session.peer] = self._paged.get(session.peer, 0) + size
+        self._paged_bytes += size
 
     def sent(self) -> None:
         """Everything that was to be sent is taken."""
         self._paged.clear()
+        self._paged_bytes = 0
 
     # ------------------------------------------------------------------ proposing
 
@@ -257,7 +258,8 @@ class State:
         try:
             waiting.effect(self.now)
         except StorageError as error:
-            self.refuse_now(waiting.peer, waiting.request, error.code, str(error))
+            self.note("storage_failed", code=str(error.code), text=str(error))
+            self.refuse_now(waiting.peer, waiting.request, error.code, no_storage(error.code))
 
     def _count(self, pending: Pending, size: int) -> None:
         pending.bytes += size
@@ -294,7 +296,9 @@ class State:
         stored = self.rooms[room].stored
         for session in self.roster.in_room(room):
             account = session.account
-            is_in = session.key in account.keys and not account.banned
+            is_in = (
+                session.key in account.keys and not account.banned and self.accounts.is_settled(session.key)
+            )
             if is_in and self.rooms[room].may_read(account.id):
                 feed.holders.add(account.id)
                 self.reply_now(session.peer, Key(0, room, feed.generation, feed.key, stored))
@@ -386,7 +390,8 @@ class State:
             self._settle(pending)
             for one in pending.waiting:
                 if one.request and not one.settled:
-                    self.reply_now(one.peer, Refusal(one.request, error.code, str(error), retry_ms))
+                    text = no_storage(error.code)
+                    self.reply_now(one.peer, Refusal(one.request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
         self._reload(touched)
@@ -463,6 +468,13 @@ class State:
         fold = self.log.fold(name)
         after = fold.seq if fold else 0
         self.rooms.load(name, fold.state if fold else None, entries_after(self.log, name, after))
+
+
+def no_storage(code: Code) -> str:
+    """What clients are told of a log that cannot be used; the whole story is the operator's alone."""
+    if code is Code.STORAGE_FULL:
+        return "the broker's disk is full: nothing new is stored until there is room again"
+    return "the broker cannot use its log at the moment; its operator's log tells why"
 
 
 def no_such_room(ref: str) -> str:

@@ -74,7 +74,8 @@ class RoomClosed:
 
 @dataclass(frozen=True, slots=True)
 class RoomAdded:
-    """The broker says that this account may open a room: somebody added it, or wrote it directly."""
+    """This account may open a room: somebody added it, or wrote it directly. `by` is "" where it was
+    away when that happened."""
 
     room: str
     title: str

@@ -44,7 +44,11 @@ class Saying:
 
 @dataclass(slots=True)
 class Outbox:
-    """One room's lines. `room` is how the broker is told of it; `accepted` the newest id it took."""
+    """One room's lines. `room` is how the broker is told of it; `accepted` the newest id it took.
+
+    The broker remembers its answers to as many Says as may be in flight. So none may be that far behind
+    the newest: `_overtaken` counts the Says that were answered while an older one was not.
+    """
 
     room: str
     accepted: int = 0
@@ -52,6 +56,7 @@ class Outbox:
     _queue: deque[Unsaid] = field(default_factory=deque)
     _unanswered: OrderedDict[int, Saying] = field(default_factory=OrderedDict)
     _pause_s: float = RESEND_S
+    _overtaken: int = 0
 
     def __len__(self) -> int:
         """Lines neither stored nor failed yet."""
@@ -76,7 +81,7 @@ class Outbox:
             return [self._sent(saying, now) for saying in self._unanswered.values()]
         packed: list[Saying] = []
         if self.resend_at is None and not only_again:
-            while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max):
+            while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max - self._overtaken):
                 saying = Saying(next_request(), self._pack())
                 self._unanswered[saying.request] = saying
                 packed.append(self._sent(saying, now))
@@ -105,6 +110,9 @@ class Outbox:
         saying = self._unanswered.pop(request, None)
         if not self._unanswered:
             self.resend_at = None
+            self._overtaken = 0
+        elif saying is not None and next(iter(self._unanswered)) < request:
+            self._overtaken += 1
         return saying
 
     def refused(self, refusal: Refusal, now: float) -> tuple[Saying | None, bool]:

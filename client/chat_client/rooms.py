@@ -327,6 +327,7 @@ class FollowedRooms:
             key = following.keys.get(header.generation)
             if key is None:
                 if header.generation > following.generation:
+                    self._opener.verify(topic, envelope)
                     self._await_key(following, envelope, now)
                 return
             message = decode_feed(self._opener.open(topic, key, envelope))

@@ -158,7 +158,9 @@ def added(event: RoomAdded, *, own: bool) -> str:
     if own:
         return f"{title} is open here too. To go there: /join {title}"
     if event.kind is RoomKind.DIRECT:
-        return f"{by} writes to you alone. To answer: /join {title}"
+        return f"{by or title[1:]} writes to you alone. To answer: /join {title}"
+    if not by:
+        return f"You were let into {title} meanwhile. To go there: /join {title}"
     return f"{by} let you into {title}. To go there: /join {title}"
 
 

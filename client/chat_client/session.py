@@ -18,6 +18,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from chat_client import events as ev
 from chat_client.actions import Action, Dial, Hangup
@@ -42,7 +43,9 @@ from chat_protocol.messages import (
     Pong,
     Refusal,
     Reply,
+    RoomInfo,
     RoomList,
+    Rooms,
     Said,
     SessionRequest,
     Welcome,
@@ -54,6 +57,7 @@ WRONG_KEY = "wrong_key"
 JOIN_S = 5.0  # from dialling to Welcome
 DIAL_MIN_S = 0.1
 DIAL_MAX_S = 10.0
+FIRST_PING_S = 1.0  # after Welcome: the sooner it is answered, the sooner the next dial need not wait
 SILENT_PINGS = 3  # pings without an answer after which the link is dead
 REJOIN_MIN_S = 1.0  # a session that ends sooner is not begun again on the same connection
 ASK_AGAIN_S = 5.0
@@ -143,6 +147,9 @@ class Session:
         self._outbox_of: dict[int, Outbox] = {}
         self._renew_at: float | None = None  # the instance is forgotten: at the latest then, take another
         self._rooms = FollowedRooms(self)
+        self._listing = 0  # the request that asks for this account's rooms
+        self._listed: list[RoomInfo] = []
+        self._known: set[str] | None = None  # rooms of this account, as told; None before the first list
 
     # ------------------------------------------------------------------ what the user wants
 
@@ -288,6 +295,8 @@ class Session:
                 self._rooms.pong(message, now)
             case _ if self._rooms.receive(message, now):
                 pass
+            case RoomList() if message.request == self._listing:
+                self._memberships(message, now)
             case _ if message.request in self._asked:
                 del self._asked[message.request]
                 self.answers.append(Answered(message.request, message))
@@ -405,7 +414,7 @@ class Session:
         self._welcome_at = now
         self._join_until = None
         self._ping_s = max(0.1, message.ping_s)
-        self._ping_at = now + self._ping_s
+        self._ping_at = now + min(FIRST_PING_S, self._ping_s)
         self._pings.clear()
         self._renew_at = None
         self._set_link(Link.LIVE)
@@ -414,7 +423,28 @@ class Session:
         for request, asked in self._asked.items():
             asked.sent_at = now
             self.outgoing.append(asked.make(request, self._token))
+        self._list_memberships("", now)
         self._rooms.welcome(message, self._make_opener, now)
+
+    def _list_memberships(self, after: str, now: float) -> None:
+        """What this account was added to meanwhile: Added is said once, and only to who is there."""
+        self.forget(self._listing)
+        if self._rooms.all():
+            self._listed = self._listed if after else []
+            self._listing = self.ask(partial(Rooms, after=after, mine=True), now)
+
+    def _memberships(self, message: RoomList, now: float) -> None:
+        """Tell of rooms that are new since the list before; what the first list holds, the user asks for."""
+        self.forget(message.request)
+        self._listed += message.rooms
+        if message.more and message.rooms:
+            self._list_memberships(message.rooms[-1].room, now)
+            return
+        listed, self._listed = self._listed, []
+        for info in listed if self._known is not None else ():
+            if info.room not in (self._known or ()) and self._rooms.find(info.room) is None:
+                self.events.append(ev.RoomAdded(info.room, clean_text(info.title), info.kind, ""))
+        self._known = {info.room for info in listed}
 
     def _refused(self, message: Refusal, now: float) -> None:
         if message.code == Code.VERSION:
@@ -516,6 +546,8 @@ class Session:
         return self._outboxes.setdefault(name, Outbox(name))
 
     def _learn_titles(self, message: AnyReply) -> None:
+        if isinstance(message, Added) and self._known is not None:
+            self._known.add(message.room)
         match message:
             case Opened(room=room, title=title) | Added(room=room, title=title):
                 self._learn_title(room, title)

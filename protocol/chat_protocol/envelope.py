@@ -37,7 +37,11 @@ class Sealer(Protocol):
 class Opener(Protocol):
     """A client's side: knows whose signature to expect."""
 
-    def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes: ...
+    def verify(self, topic: bytes, envelope: bytes) -> None:
+        """Raise BadSeal unless the broker has signed this for the topic."""
+
+    def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes:
+        """What is inside. Raises BadSeal for anything that the broker did not seal for this room."""
 
 
 def pack_header(header: Header) -> bytes:

@@ -197,9 +197,10 @@ class Who(SessionRequest, tag=7, frozen=True):
 
 
 class Rooms(SessionRequest, tag=8, frozen=True):
-    """Rooms this account may open, ids after `after`, in order."""
+    """Rooms this account may open, ids after `after`, in order; with `mine` those it is a member of."""
 
     after: Annotated[str, Meta(max_length=ROOM_REF_CHARS_MAX)] = ""
+    mine: bool = False
 
 
 class Ping(SessionRequest, tag=9, frozen=True):

@@ -41,18 +41,23 @@ class VerifyingOpener:
         except ValueError as error:
             raise BadSeal("the broker's verify key is none") from error
 
-    def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes:
-        """The plaintext. Raises BadSeal for anything that the broker did not seal for this room."""
-        header = read_header(envelope)
+    def verify(self, topic: bytes, envelope: bytes) -> None:
+        """Raise BadSeal for anything that the broker did not sign for this topic."""
+        read_header(envelope)
         try:
             self._verifier.verify(envelope[-SIGNATURE_BYTES:], topic + envelope[:-SIGNATURE_BYTES])
-            return AESGCM(key).decrypt(
-                _nonce(header),
-                envelope[HEADER_BYTES:-SIGNATURE_BYTES],
-                topic + envelope[:HEADER_BYTES],
-            )
-        except (InvalidSignature, InvalidTag) as error:
-            raise BadSeal("the seal or the signature does not hold") from error
+        except InvalidSignature as error:
+            raise BadSeal("the signature does not hold") from error
+
+    def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes:
+        """The plaintext. Raises BadSeal for anything that the broker did not seal for this room."""
+        self.verify(topic, envelope)
+        header = read_header(envelope)
+        sealed, head = envelope[HEADER_BYTES:-SIGNATURE_BYTES], envelope[:HEADER_BYTES]
+        try:
+            return AESGCM(key).decrypt(_nonce(header), sealed, topic + head)
+        except InvalidTag as error:
+            raise BadSeal("the seal does not hold") from error
 
 
 def _nonce(header: Header) -> bytes:

@@ -73,6 +73,9 @@ class ClearSealer:
     def seal(self, topic: bytes, key: bytes, header: Header, plaintext: bytes) -> bytes:
         return pack_header(header) + plaintext + bytes(TAG_BYTES + SIGNATURE_BYTES)
 
+    def verify(self, topic: bytes, envelope: bytes) -> None:
+        """Nothing to check: a test that reads in the clear forges nothing."""
+
     def open(self, topic: bytes, key: bytes, envelope: bytes) -> bytes:
         return envelope[HEADER_BYTES : -TAG_BYTES - SIGNATURE_BYTES]
 

@@ -220,6 +220,19 @@ def test_who_is_back_before_the_notice_was_never_away(came: list[bool]) -> None:
     assert stage.feed.room(ROOM).presence == 1
 
 
+@pytest.mark.parametrize("came", [True, False])
+def test_who_was_shown_in_a_picture_between_is_named_when_they_are_back(came: bool) -> None:
+    """Somebody was shown who is here while alice had gone (or come): the next notice has to say how it is
+    now, although nothing changed since the last."""
+    stage = Stage()
+    stage.changes("alice", came=not came)
+    assert stage.feed.picture(ROOM) == 1
+    stage.changes("alice", came=came)
+    ((_, notice),) = stage.wait(10.0)
+    assert isinstance(notice, Presence)
+    assert (notice.joined, notice.left) == ((["alice"], []) if came else ([], ["alice"]))
+
+
 def test_the_more_people_are_told_the_longer_changes_are_gathered() -> None:
     waits = []
     for present in (1, 1_000, 10_000):

@@ -92,6 +92,16 @@ def test_nothing_of_a_change_leaves_before_it_is_stored(
     assert people[who].answers(request)
 
 
+def test_a_batch_is_as_old_as_its_flush() -> None:
+    """By it the log knows which senders have long said nothing."""
+    bench = Bench()
+    alice = bench.join("alice")
+    bench.jump(3_600)
+    alice.send_say("hi")
+    bench.flush()
+    assert [batch.now for batch in bench.log.waiting] == [bench.wall]
+
+
 def test_each_thing_is_to_be_done_once() -> None:
     bench = Bench()
     alice = bench.join("alice", LOBBY)

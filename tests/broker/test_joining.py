@@ -213,7 +213,7 @@ def test_welcome_brings_all_that_a_session_needs() -> None:
         state.feed.sealer.verify_key,
     )
     assert (told.feed_host, told.feed_port, told.software) == ("feed.example", 7, "simple-chat 9")
-    assert (told.limits, told.ping_s, told.lease_s) == (bench.settings.limits, 3.0, 15.0)
+    assert (told.limits, told.ping_s, told.lease_s) == (bench.settings.limits, 2.5, 15.0)
     assert (told.now, int.from_bytes(told.instance[:8], "big")) == (WALL, WALL)
     assert len({told.token, told.feed_token, told.instance}) == 3
 
@@ -272,6 +272,19 @@ def test_hello_on_the_same_connection_begins_anew() -> None:
     assert before.instance != after.instance
     assert alice.unasked(Goodbye) == []
     assert len(bench.hub.state.roster) == 1
+
+
+def test_a_hello_that_was_overtaken_by_the_next_takes_nothing_over() -> None:
+    """It was on its way on an old connection when the new one had begun its session already."""
+    bench = Bench()
+    alice = bench.join("alice", LOBBY)
+    late, now = bench.connect(alice.key), bench.connect(alice.key)
+    now.request = 20
+    now.hello("alice", alice.instance)
+    late.request = 10
+    assert late.refused(Hello, "alice", alice.instance).code == Code.REPLACED
+    assert now.unasked(Goodbye) == []
+    assert now.ask(Pong, Ping)
 
 
 def test_somebody_elses_instance_is_only_a_number() -> None:

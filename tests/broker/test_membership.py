@@ -11,6 +11,7 @@ from chat_protocol.messages import (
     Add,
     Added,
     Ban,
+    Beacon,
     Closed,
     Create,
     Cursor,
@@ -291,6 +292,17 @@ def test_the_removal_goes_out_under_the_old_key_and_no_publication_spans_the_tur
     assert (bob.heard(DEN), carol.heard(DEN)) == (["1"], ["1"]), "nobody was given a key on the way out"
 
 
+def test_a_turn_brings_a_beacon_soon() -> None:
+    bench = Bench()
+    alice, _, carol = with_den(bench, "bob", "carol")
+    bench.live(20.0)
+    carol.read()
+    alice.send(Remove, DEN, "bob")
+    bench.round()
+    bench.wait(0.3)
+    assert [beacon.head for beacon in of_kind(carol.read())[Beacon]] == [4]
+
+
 def test_a_key_is_handed_out_when_the_removal_is_stored() -> None:
     bench = Bench()
     alice, _ = with_den(bench, "bob")
@@ -403,6 +415,44 @@ def test_an_open_that_waits_while_its_account_is_banned_brings_no_key(flushed: b
     assert mallory.keys == {}
     alice.say("after")
     assert mallory.heard() == []
+
+
+def test_a_direct_room_that_is_made_while_its_maker_is_banned_is_not_opened() -> None:
+    bench = Bench()
+    mallory, operator = bench.join("mallory"), bench.operator()
+    bench.join("bob")
+    request = mallory.send(Open, "@bob")
+    operator.send(Ban, "mallory")
+    bench.round()
+    assert mallory.answer(Refusal, request).code == Code.BANNED
+    assert mallory.keys == {}
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_fetch_that_waits_while_its_account_is_banned_brings_nothing(flushed: bool) -> None:
+    bench = Bench()
+    alice, mallory, operator = bench.join("alice"), bench.join("mallory"), bench.operator()
+    alice.send_say("something to wait for")
+    request = mallory.send(Fetch, LOBBY, Cursor(EPOCH, 0))
+    if flushed:
+        bench.flush()
+    operator.send(Ban, "mallory")
+    bench.round()
+    assert mallory.answer(Refusal, request).code == Code.BANNED
+
+
+def test_a_ban_that_is_on_its_way_back_gives_no_key_to_the_banned() -> None:
+    """The ban is stored, the unban is not yet."""
+    bench = Bench()
+    mallory, operator = bench.join("mallory", LOBBY), bench.operator()
+    operator.send(Ban, "mallory")
+    bench.flush()
+    operator.send(Unban, "mallory")
+    bench.flush()
+    bench.store(1)
+    assert mallory.unasked(Key) == []
+    bench.round()
+    assert bench.come("mallory", mallory.key).open(LOBBY).generation == 2
 
 
 def test_the_unbanned_are_what_they_were() -> None:

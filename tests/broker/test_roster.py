@@ -54,6 +54,16 @@ def test_a_session_ends_when_it_was_not_heard_for_a_lease() -> None:
     assert roster.expired() == [one, two]
 
 
+def test_who_is_heard_hides_nobody_who_is_not() -> None:
+    one, two, three = session(1), session(2), session(3)
+    roster = roster_of(one, two, three)
+    clock = run(roster, 100.0, 10.0)
+    roster.hear(one)
+    roster.hear(three)
+    run(roster, clock, 5.0)
+    assert roster.expired() == [two]
+
+
 @pytest.mark.parametrize("pause_s", [2.0, 60.0, 86_400.0, -3_600.0])
 def test_time_in_which_the_broker_did_not_run_ages_nobody(pause_s: float) -> None:
     roster = roster_of(session(1))
