@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types imports clean
+.PHONY: help install demo test check lint types imports simulate prove clean
 
 help:
 	@echo "make demo    a broker, two people and a bot talk, the broker is killed, nothing is lost"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, import rules and all tests"
+	@echo "make simulate SEED=n   one simulated run of faults, with its whole trace if it fails"
+	@echo "make prove MINUTES=n   every promise put to the test; writes docs/reliability.md (Linux, root)"
 	@echo "make clean   remove what these have made"
 
 install: $(STAMP)
@@ -36,6 +38,12 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	$(BIN)/lint-imports
+
+simulate: $(STAMP)
+	SEED=$(SEED) $(BIN)/python -m pytest tests/simulation -k every_promise
+
+prove: $(STAMP)
+	$(BIN)/python -m tests.proof $(or $(MINUTES),60) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
