@@ -61,13 +61,13 @@ class _Connection:
 class Guard:
     """Watches the connections of the ROUTER and the PUB from a thread of its own.
 
-    Make it before the sockets are bound, `start` it soon after: a monitor that nobody reads stalls libzmq
-    in the end. Tell it with `arrived` whose messages came. `close` it before the sockets.
+    Make it before the sockets are bound, `start` it soon after, and tell it with `arrived` whose messages
+    came. `close` it before the sockets.
     """
 
     def __init__(self, command: Socket, feed: Socket) -> None:
         self._watched = (command, feed) if AVAILABLE else ()
-        self._monitors = [one.get_monitor_socket(_WATCHED) for one in self._watched]
+        self._monitors = [_monitor(one) for one in self._watched]
         self._connections: dict[int, _Connection] = {}  # by descriptor
         self._turn: list[int] = []  # descriptors to be looked at before the round begins again
         self._lock = threading.Lock()
@@ -94,11 +94,12 @@ class Guard:
             self._arrived.update(descriptors)
 
     def close(self) -> None:
+        for one in self._watched:
+            one.disable_monitor()
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        for one, monitor in zip(self._watched, self._monitors, strict=True):
-            one.disable_monitor()
+        for monitor in self._monitors:
             monitor.close(linger=0)
         self._watched, self._monitors = (), []
         if self._statm >= 0:
@@ -194,6 +195,16 @@ class Guard:
 
     def _resident_bytes(self) -> int:
         return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE_BYTES
+
+
+def _monitor(one: Socket) -> Socket:
+    """Where libzmq tells who connects. Without a bound, for on a full one its I/O waits to be read."""
+    place = f"inproc://guard-{id(one)}"
+    one.monitor(place, _WATCHED)
+    monitor: Socket = one.context.socket(zmq.PAIR)
+    monitor.rcvhwm = 0
+    monitor.connect(place)
+    return monitor
 
 
 def _peer(one: socket.socket) -> object:

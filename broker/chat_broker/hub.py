@@ -206,17 +206,21 @@ class Hub:
     ) -> None:
         state = self.state
 
-        def handle(_: Now) -> None:
-            if command.may is May.CONNECTION:
+        def handle() -> None:
+            if session is None:
                 command.handle(state, peer, key, message)
-            elif session is not None and self._is_still_in(session, message.request):
+            else:
                 command.handle(state, session, message)
 
+        def handle_later(_: Now) -> None:
+            if session is None or self._is_still_in(session, message.request):
+                handle()
+
         if command.settled:
-            state.when_settled(peer, session, message.request, handle)
+            state.when_settled(peer, session, message.request, handle_later)
             return
         try:
-            handle(state.now)
+            handle()
         except StorageError as error:
             state.note("storage_failed", code=str(error.code), text=str(error))
             state.refuse_now(peer, message.request, error.code, no_storage(error.code), retry_ms=1_000)

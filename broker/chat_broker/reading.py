@@ -99,8 +99,10 @@ def fetch(state: State, session: Session, message: Fetch) -> None:
         state.refuse_now(session.peer, message.request, Code.BUSY, "the broker is catching up", retry_ms=200)
         return
     span = state.log.read(room.name, message.cursor.seq, message.limit)
-    state.paged(session, span.entries)
-    state.reply_now(session.peer, Page(message.request, room.name, span.first, span.head, span.entries))
+    # The log may have stored more already than this hub has heard of, a removal of the asker among it.
+    entries = [entry for entry in span.entries if entry.seq <= room.stored]
+    state.paged(session, entries)
+    state.reply_now(session.peer, Page(message.request, room.name, span.first, room.stored, entries))
 
 
 def who(state: State, session: Session, message: Who) -> None:

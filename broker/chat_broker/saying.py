@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from chat_broker.log import Answer, OnceKey, SenderKey
+from chat_broker.log import Answer, OnceKey, Sender, SenderKey
 from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
@@ -21,8 +21,10 @@ def say(state: State, session: Session, message: Say) -> None:
     if name is None:
         return
     key = SenderKey(session.account.id, session.instance, name)
-    digest = say_digest(message)
-    if _answered_before(state, session, message, key, digest) or _is_forgotten(state, session, message, key):
+    sender, digest = state.sends.sender(key), say_digest(message)
+    if _answered_before(state, session, message, key, sender, digest):
+        return
+    if _is_forgotten(state, session, message, key):
         return
     if state.is_log_down(session.peer, message.request):
         return
@@ -31,7 +33,7 @@ def say(state: State, session: Session, message: Say) -> None:
         text = no_such_room(message.room)
         state.refuse(session.peer, session, message.request, Code.NO_SUCH_ROOM, text)
         return
-    if _is_out_of_turn(state, session, message, key):
+    if _is_out_of_turn(state, session, message, sender):
         return
     if message.once is not None:
         before = state.sends.once(OnceKey(session.account.id, name, message.once))
@@ -46,9 +48,10 @@ def say(state: State, session: Session, message: Say) -> None:
         _record(state, session, message, key, _store(state, session, message, room, digest))
 
 
-def _answered_before(state: State, session: Session, message: Say, key: SenderKey, digest: bytes) -> bool:
+def _answered_before(
+    state: State, session: Session, message: Say, key: SenderKey, sender: Sender, digest: bytes
+) -> bool:
     """A request id that was taken before gets its stored answer again."""
-    sender = state.sends.sender(key)
     if message.request > sender.last:
         return False
     answer = sender.answers.get(message.request)
@@ -84,12 +87,11 @@ def _is_forgotten(state: State, session: Session, message: Say, key: SenderKey) 
     return True
 
 
-def _is_out_of_turn(state: State, session: Session, message: Say, key: SenderKey) -> bool:
-    last = state.sends.sender(key).last
-    if message.prev != last:
-        _out_of_order(state, session, message, last)
-        return True
-    return False
+def _is_out_of_turn(state: State, session: Session, message: Say, sender: Sender) -> bool:
+    if message.prev == sender.last:
+        return False
+    _out_of_order(state, session, message, sender.last)
+    return True
 
 
 def _out_of_order(state: State, session: Session, message: Say, last: int) -> None:

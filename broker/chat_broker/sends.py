@@ -67,7 +67,7 @@ class Sends:
     def is_forgotten(self, key: SenderKey, wall: int) -> bool:
         """Whether what this instance said before may have been forgotten."""
         born = int.from_bytes(key.instance[:8], "big")
-        return self.sender(key).last == 0 and not -_CLOCK_SKEW_MS <= wall - born <= INSTANCE_KEPT_MS
+        return not -_CLOCK_SKEW_MS <= wall - born <= INSTANCE_KEPT_MS and self.sender(key).last == 0
 
     def once(self, key: OnceKey) -> Answer | None:
         """The answer that a `once` key was given before."""

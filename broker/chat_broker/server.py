@@ -26,6 +26,7 @@ DRAIN_S = 0.02  # judging takes time, too: what others say is not to wait for al
 TICK_S = 0.5  # for so long what waits goes before what is due; a flood is not to hold beacons back
 STOP_STORE_S = 10.0  # how long a stop waits for the log
 STOP_LINGER_MS = 1_000  # and for goodbyes to leave
+ZAP_STATUS = 2  # where it stands in an answer
 NOTES_PER_S_MAX = 50  # of one kind; the rest are counted
 
 Note = Callable[[str, dict[str, object]], None]
@@ -120,7 +121,12 @@ class Server:
     def _answer_zap(self) -> None:
         zap = self._sockets.zap
         while zap.poll(0):
-            zap.send_multipart(answer_zap(zap.recv_multipart(), self._hub, read_clock()))
+            request = zap.recv_multipart()
+            answer = answer_zap(request, self._hub, read_clock())
+            zap.send_multipart(answer)
+            if answer[ZAP_STATUS] == b"400":
+                domain, address = (part.decode("ascii", "replace") for part in request[2:4])
+                self._note_some("not_admitted", {"port": domain, "address": address})
 
     def _drain(self) -> bool:
         """Hand what waits on the command socket to the hub, as one batch; True if it was cut short."""

@@ -20,6 +20,6 @@ class Settings:
     software: str = "simple-chat"
     fold_every: int = 1_000  # entries of a room between two stored folds
     pending_bytes_max: int = 64 << 20  # on their way to the log; more is refused with `busy`
-    accounts_max: int = 100_000
+    accounts_max: int = 1_000_000
     directs_per_account: int = 5_000
     sessions_per_account: int = 200

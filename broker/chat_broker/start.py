@@ -64,6 +64,8 @@ def serve(
         waker.watch_signals()
         signal.signal(signal.SIGINT, server.stop)
         signal.signal(signal.SIGTERM, server.stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, server.stop)
         local = Address(_WILDCARDS.get(place.host, place.host), sockets.port, keys.public, invite.secret)
         handed = connection_file(sockets.port)
         _tidy_up(connection_file(folder.left_behind()), keys.public)

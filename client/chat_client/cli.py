@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chat_client.client import ChatClient
 
 USAGE = 2
+HINT_S = 1.5  # of waiting for the broker, after which a person is told
 NAME_CODES = frozenset({"name_taken", "bad_name", "wrong_name"})
 
 
@@ -294,7 +295,7 @@ def devices(common: Common) -> None:
     sys.exit(_run(run))
 
 
-@main.command()
+@main.command(context_settings={"ignore_unknown_options": True})  # a key may begin with a dash
 @click.argument("key")
 @click.pass_obj
 def revoke(common: Common, key: str) -> None:
@@ -315,26 +316,16 @@ def _talk(common: Common) -> int:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     asks = interactive and common.name is None
     while True:
-        if asks:
-            try:
-                common.name = _asked_name()
-            except EOFError:  # Ctrl-D leaves
-                click.echo()
-                return 0
-            except KeyboardInterrupt:
-                click.echo()
-                return _die_of(signal.SIGINT)
-
-        async def run() -> int:
-            from chat_client.line import run_line
-
-            async with common.chat(rooms=(common.room,), remember=True) as chat:
-                return await run_line(
-                    chat, room=common.room, interactive=interactive, stdin=sys.stdin, stdout=sys.stdout
-                )
-
         try:
-            return _run(run, explained=not interactive)
+            if asks:
+                common.name = _asked_name()
+            return _run(lambda: _converse(common, interactive), explained=not interactive)
+        except EOFError:  # Ctrl-D in place of a name
+            click.echo()
+            return 0
+        except KeyboardInterrupt:  # Ctrl-C in place of a name
+            click.echo()
+            return _die_of(signal.SIGINT)
         except (Refused, BadName) as error:
             if not interactive or (isinstance(error, Refused) and error.code not in NAME_CODES):
                 return _explain(error)
@@ -342,6 +333,19 @@ def _talk(common: Common) -> int:
             asks = True
         except ChatError as error:
             return _explain(error)
+
+
+async def _converse(common: Common, interactive: bool) -> int:
+    from chat_client.line import run_line
+
+    loop = asyncio.get_running_loop()
+    hint = loop.call_later(HINT_S, click.echo, "No answer yet; Ctrl-C leaves.") if interactive else None
+    async with common.chat(rooms=(common.room,), remember=True) as chat:
+        if hint is not None:
+            hint.cancel()
+        return await run_line(
+            chat, room=common.room, interactive=interactive, stdin=sys.stdin, stdout=sys.stdout
+        )
 
 
 def _asked_name() -> str:
@@ -383,7 +387,8 @@ async def _with_goodbye(work: Callable[[], Coroutine[Any, Any, int]], ended_by: 
 
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, end, number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, end, number)
     return await work()
 
 

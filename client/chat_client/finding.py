@@ -61,3 +61,5 @@ def _local_broker() -> Address:
         return parse_address(path.read_text())
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from error
+    except (BadAddress, UnicodeDecodeError) as error:
+        raise SetupError(f"{path} holds no address: {error}; delete it, or name a broker") from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -34,40 +35,60 @@ class Home:
     def secret_key(self, broker: bytes, name: str, make: bytes) -> tuple[bytes, bool]:
         """The secret key of `name` at a broker and whether it is enrolled there; `make` becomes it if
         there is none."""
-        folder = self._folder(broker)
-        for suffix, enrolled in ((".key", True), (".new", False)):
-            path = folder / f"{name.lower()}{suffix}"
-            if path.exists():
-                return self._read_key(path), enrolled
-        path = folder / f"{name.lower()}.new"
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return self._read_key(path), False
-        except OSError as error:
-            raise _unusable(path, error) from error
-        with os.fdopen(handle, "wb") as file:
-            file.write(encode_key(make).encode() + b"\n")
-        return make, False
+        key, new = self._keys(broker, name)
+        if not key.exists() and not new.exists():
+            self._make_key(new, make)
+        for path, enrolled in ((key, True), (new, False), (key, True)):  # it may be enrolled meanwhile
+            secret = self._read_key(path)
+            if secret is not None:
+                return secret, enrolled
+        raise SetupError(f"{new} went away while it was read")
 
     def enrolled(self, broker: bytes, name: str) -> None:
         """The broker knows this name's key now."""
-        new = self._folder(broker) / f"{name.lower()}.new"
+        key, new = self._keys(broker, name)
         try:
-            new.rename(new.with_suffix(".key"))
+            if not key.exists():
+                new.rename(key)
         except FileNotFoundError:
             pass  # another process of ours was first
         except OSError as error:
             raise _unusable(new, error) from error
 
-    def _read_key(self, path: Path) -> bytes:
+    def _keys(self, broker: bytes, name: str) -> tuple[Path, Path]:
+        folder = self._folder(broker)
+        return folder / f"{name.lower()}.key", folder / f"{name.lower()}.new"
+
+    def _make_key(self, path: Path, secret: bytes) -> None:
+        """Write a key for good: a name whose key is lost is lost with it."""
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(encode_key(secret).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except FileExistsError:
+            pass  # another process of ours was first, and its key is as good
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def _read_key(self, path: Path) -> bytes | None:
+        """The key in a file; None if there is no such file."""
         try:
             check_private(path)
             return decode_key(path.read_text().strip())
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise _unusable(path, error) from error
         except (BadAddress, UnicodeDecodeError) as error:
-            raise SetupError(f"{path} holds no key: {error}") from error
+            hint = "; no broker has enrolled it, so delete it" if path.suffix == ".new" else ""
+            raise SetupError(f"{path} holds no key: {error}{hint}") from error
 
     # ------------------------------------------------------------------ known brokers
 
@@ -96,8 +117,9 @@ class Home:
         path = self.path / "known_brokers"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(path, "a") as file:
-                file.write(f"{address.place} {encode_key(address.key)}\n")
+            with open(path, "ab+") as file:
+                line = f"{address.place} {encode_key(address.key)}\n".encode()
+                file.write(line if _ends_with_newline(file) else b"\n" + line)
         except OSError as error:
             raise _unusable(path, error) from error
 
@@ -146,6 +168,14 @@ def check_private(path: Path) -> None:
     info = path.stat()
     if info.st_uid != os.geteuid() or info.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SetupError(f"{path} holds a secret, and others may read it: chmod 600 it and own it")
+
+
+def _ends_with_newline(file: BinaryIO) -> bool:
+    """Whether another line may follow: people edit these files, and editors differ."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _unusable(path: Path, error: OSError) -> SetupError:

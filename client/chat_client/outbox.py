@@ -19,6 +19,11 @@ ANSWER_S = 5.0  # without an answer for this long, a Say goes out again
 RESEND_S = 0.05  # first pause before a resend; it doubles up to RESEND_MAX_S
 RESEND_MAX_S = 2.0
 
+#: Refusals that every copy of a Say gets.
+_OF_THE_TEXT = frozenset({Code.BAD_TEXT, Code.LINE_TOO_LONG})
+#: Refusals that come before the broker looks whether it took an earlier copy.
+_UNREAD = frozenset({Code.BANNED, Code.REVOKED})
+
 
 @dataclass(frozen=True, slots=True)
 class Unsaid:
@@ -32,23 +37,19 @@ class Unsaid:
 @dataclass(slots=True)
 class Saying:
     """A Say on its way. Under the present instance it went out `sent` times, and the broker refused it
-    `refused` times; `out` counts those not answered yet of the present session."""
+    `refused` times; `out` are the numbers of the copies that are not answered yet, oldest first."""
 
     request: int
     lines: list[Unsaid]
     sent_at: float = 0.0
     sent: int = 0
     refused: int = 0
-    out: int = 0
+    out: deque[int] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
 class Outbox:
-    """One room's lines. `room` is how the broker is told of it; `accepted` the newest id it took.
-
-    The broker remembers its answers to as many Says as may be in flight. So none may be that far behind
-    the newest: `_overtaken` counts the Says that were answered while an older one was not.
-    """
+    """One room's lines. `room` is how the broker is told of it; `accepted` the newest id it took."""
 
     room: str
     accepted: int = 0
@@ -56,7 +57,7 @@ class Outbox:
     _queue: deque[Unsaid] = field(default_factory=deque)
     _unanswered: OrderedDict[int, Saying] = field(default_factory=OrderedDict)
     _pause_s: float = RESEND_S
-    _overtaken: int = 0
+    _copies: int = 0
 
     def __len__(self) -> int:
         """Lines neither stored nor failed yet."""
@@ -75,13 +76,13 @@ class Outbox:
     ) -> list[Saying]:
         """The Says to send now, in order; `message` makes each into a request. With `only_again` no new
         ones are packed."""
-        due = self.next_deadline()
-        if due is not None and now >= due:
+        again = [saying for saying in self._unanswered.values() if self._goes_again(saying, now)]
+        if again:
             self.resend_at = None
-            return [self._sent(saying, now) for saying in self._unanswered.values()]
+            return [self._sent(saying, now) for saying in again]
         packed: list[Saying] = []
-        if self.resend_at is None and not only_again:
-            while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max - self._overtaken):
+        if self.resend_at is None and not only_again and not self._is_overtaken:
+            while self._queue and len(self._unanswered) < min(PIPELINE_MAX, in_flight_max):
                 saying = Saying(next_request(), self._pack())
                 self._unanswered[saying.request] = saying
                 packed.append(self._sent(saying, now))
@@ -97,22 +98,21 @@ class Outbox:
         return Say(saying.request, token, self.room, prev, lines, saying.lines[0].once)
 
     def next_deadline(self) -> float | None:
-        """When what is not answered goes out again."""
-        if not self._unanswered:
-            return None
-        oldest = next(iter(self._unanswered.values()))
-        return oldest.sent_at + ANSWER_S if self.resend_at is None else self.resend_at
+        """When something goes out again."""
+        sayings = self._unanswered.values()
+        deadlines = [saying.sent_at + ANSWER_S for saying in sayings]
+        if self.resend_at is not None and not all(saying.out for saying in sayings):
+            deadlines.append(self.resend_at)
+        return min(deadlines, default=None)
 
     def said(self, request: int) -> Saying | None:
         """A Say is stored; None if it was answered before."""
         self._pause_s = RESEND_S
         self.accepted = max(self.accepted, request)
         saying = self._unanswered.pop(request, None)
-        if not self._unanswered:
-            self.resend_at = None
-            self._overtaken = 0
-        elif saying is not None and next(iter(self._unanswered)) < request:
-            self._overtaken += 1
+        if saying is not None and saying.out:
+            self._lost_before(saying.out[0])
+        self._end_pause()
         return saying
 
     def refused(self, refusal: Refusal, now: float) -> tuple[Saying | None, bool]:
@@ -122,11 +122,13 @@ class Outbox:
         if saying is None:
             return None, False
         saying.refused += 1
-        saying.out = max(0, saying.out - 1)
+        copy = saying.out.popleft() if saying.out else 0
         if refusal.code == Code.FORGOTTEN:
-            return None, False  # `new_instance` follows
+            self.resend_at = float("inf")  # until `new_instance`
+            return None, False
         if refusal.code == Code.OUT_OF_ORDER and refusal.last < saying.request:
             self.accepted = refusal.last  # the broker's word: it may have taken one that we gave up
+            self._lost_before(copy)
             if self.resend_at is None:
                 self.resend_at = now + self._pause_s
                 self._pause_s = min(RESEND_MAX_S, self._pause_s * 2)
@@ -136,18 +138,14 @@ class Outbox:
             self.resend_at = max(self.resend_at or 0.0, at)
             return None, False
         del self._unanswered[refusal.request]
-        if not self._unanswered:
-            self.resend_at = None
-        # A copy that is still out may be stored yet, and a request older than the broker's window of
-        # answers may have been. Who is shut out learns nothing of copies whose answers were lost.
-        shut_out = refusal.code in (Code.BANNED, Code.REVOKED) and saying.sent > saying.refused
-        return saying, saying.out > 0 or shut_out or refusal.code == Code.OUT_OF_ORDER
+        self._end_pause()
+        return saying, self._is_in_doubt(saying, refusal)
 
-    def resend_all(self, now: float) -> None:
+    def resend_all(self) -> None:
         """A new session: whatever was not answered goes out again."""
         for saying in self._unanswered.values():
-            saying.out = 0
-        self.resend_at = now if self._unanswered else None
+            saying.out.clear()
+        self.resend_at = None
 
     def new_instance(self) -> list[Saying]:
         """The broker knows nothing of what was said under the old instance. Returns the Says whose
@@ -158,11 +156,15 @@ class Outbox:
             del self._unanswered[saying.request]
         for saying in self._unanswered.values():
             saying.sent = saying.refused = 0
+        self.resend_at = None
         return doubtful
 
     def take_over(self, other: Outbox) -> None:
         """`other` turned out to be of the same room: its lines join these, in the order they were said."""
         self.accepted = max(self.accepted, other.accepted)
+        for saying in other._unanswered.values():
+            saying.out = deque(self._copies + number for number in saying.out)
+        self._copies += other._copies
         sayings = {**self._unanswered, **other._unanswered}
         lines = [*self._queue, *other._queue]
         self._unanswered = OrderedDict()
@@ -186,10 +188,42 @@ class Outbox:
         self._queue.clear()
         return queue
 
+    def _is_in_doubt(self, saying: Saying, refusal: Refusal) -> bool:
+        """Whether a Say that is finally refused may be stored nevertheless."""
+        if refusal.code in _OF_THE_TEXT:
+            return False
+        if refusal.code in _UNREAD:
+            return saying.sent > saying.refused
+        # A copy that is out may be stored yet; one behind the broker's memory may have been.
+        return bool(saying.out) or refusal.code == Code.OUT_OF_ORDER
+
+    def _goes_again(self, saying: Saying, now: float) -> bool:
+        """Whether no copy of a Say is out and no pause holds it back, or its answer is overdue."""
+        held_back = self.resend_at is not None and now < self.resend_at
+        return (not saying.out and not held_back) or now >= saying.sent_at + ANSWER_S
+
+    @property
+    def _is_overtaken(self) -> bool:
+        """Whether a Say was taken and one before it is not answered. The broker remembers its answers to
+        as many Says as may be in flight, so nothing is added until that one is told."""
+        return bool(self._unanswered) and next(iter(self._unanswered)) < self.accepted
+
+    def _lost_before(self, copy: int) -> None:
+        """A copy was answered, and answers that wait for the log come in order: those to copies that
+        went out before it are lost, or the copies are."""
+        for saying in self._unanswered.values():
+            while saying.out and saying.out[0] < copy:
+                saying.out.popleft()
+
+    def _end_pause(self) -> None:
+        if not self._unanswered:
+            self.resend_at = None
+
     def _sent(self, saying: Saying, now: float) -> Saying:
+        self._copies += 1
+        saying.out.append(self._copies)
         saying.sent_at = now
         saying.sent += 1
-        saying.out += 1
         return saying
 
     def _pack(self) -> list[Unsaid]:

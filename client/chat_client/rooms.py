@@ -199,8 +199,9 @@ class FollowedRooms:
             self._saw_presence(following, head.presence, now)
             self._progress(following, now)
         if all(following.room for following in self._all):
-            for room in told.keys() - self._by_room.keys():
-                self._send_close(room)  # a Close was lost
+            for room in told:
+                if room not in self._by_room:
+                    self._send_close(room)  # a Close was lost
 
     def _send_open(self, following: Following, now: float) -> None:
         following.stage = Stage.OPENING
@@ -305,7 +306,7 @@ class FollowedRooms:
         if message.request == following.fetch_request:
             following.fetch_request = 0
             following.fetch_at = at
-        else:
+        elif message.request == following.open_request:
             following.reopen_at = at
 
     def _request(self, following: Following) -> int:

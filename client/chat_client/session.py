@@ -149,7 +149,7 @@ class Session:
         self._rooms = FollowedRooms(self)
         self._listing = 0  # the request that asks for this account's rooms
         self._listed: list[RoomInfo] = []
-        self._known: set[str] | None = None  # rooms of this account, as told; None before the first list
+        self._known: set[str] | None = None  # rooms of this account that the user heard of; None: of none yet
 
     # ------------------------------------------------------------------ what the user wants
 
@@ -419,7 +419,8 @@ class Session:
         self._renew_at = None
         self._set_link(Link.LIVE)
         for outbox in self._outboxes.values():
-            outbox.resend_all(now)
+            outbox.resend_all()
+        self.forget(self._listing)
         for request, asked in self._asked.items():
             asked.sent_at = now
             self.outgoing.append(asked.make(request, self._token))
@@ -428,7 +429,6 @@ class Session:
 
     def _list_memberships(self, after: str, now: float) -> None:
         """What this account was added to meanwhile: Added is said once, and only to who is there."""
-        self.forget(self._listing)
         if self._rooms.all():
             self._listed = self._listed if after else []
             self._listing = self.ask(partial(Rooms, after=after, mine=True), now)
@@ -546,14 +546,18 @@ class Session:
         return self._outboxes.setdefault(name, Outbox(name))
 
     def _learn_titles(self, message: AnyReply) -> None:
-        if isinstance(message, Added) and self._known is not None:
-            self._known.add(message.room)
         match message:
-            case Opened(room=room, title=title) | Added(room=room, title=title):
+            case Added(room=room, title=title):
+                self._learn_title(room, title)
+                if self._known is not None:
+                    self._known.add(room)
+            case Opened(room=room, title=title):
                 self._learn_title(room, title)
             case RoomList(rooms=rooms):
                 for info in rooms:
                     self._learn_title(info.room, info.title)
+                if message.request in self._asked and message.request != self._listing:
+                    self._known = {*(self._known or ()), *(info.room for info in rooms if info.member)}
             case Said(stored=stored):
                 for one in stored:
                     outbox = self._outbox_of.get(one.request)

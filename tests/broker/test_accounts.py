@@ -113,6 +113,7 @@ def test_a_key_is_settled_when_the_newest_entry_about_it_is_stored() -> None:
     story.accounts.settle(1)
     assert story.accounts.is_settled(key(1))
     story.tell(ServerKind.BANNED, Ruling(bob))
+    assert not story.accounts.is_settled(key(1))
     story.tell(ServerKind.KEY_ADDED, KeyChange(bob, key(2)))
     story.accounts.settle(2)
     assert [story.accounts.is_settled(key(number)) for number in (1, 2)] == [True, False]

@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import pytest
-from tests.broker.anything import Anything
-from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, Bench, ClearSealer, Peer, texts
 
 from chat_broker.accounts import BODIES, AccountMade, KeyChange, Role, Ruling, ServerKind
 from chat_broker.log import SERVER_ROOM, Batch, MemoryLog, SenderKey
@@ -56,6 +54,8 @@ from chat_protocol.messages import (
 from chat_protocol.messages import (
     Rooms as RoomsRequest,
 )
+from tests.broker.anything import Anything
+from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, Bench, ClearSealer, Peer, texts
 
 STEPS = 400
 NAMES = ("ann", "ben", "cat", "dan")

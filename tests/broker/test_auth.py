@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.broker.bench import PROCESS_INVITE, Bench
 
 from chat_broker.auth import (
     COMMAND_DOMAIN,
@@ -22,6 +21,7 @@ from chat_broker.auth import (
 from chat_protocol.address import encode_key
 from chat_protocol.errors import SetupError
 from chat_protocol.messages import Ban, Bye, Done
+from tests.broker.bench import PROCESS_INVITE, Bench
 
 STRANGER = b"s" * 32
 USER = FEED_USER.encode()

@@ -6,12 +6,12 @@ import inspect
 from typing import Any
 
 import pytest
-from tests.broker.bench import Bench, Peer
 
 from chat_broker.commands import COMMANDS, May
 from chat_protocol import messages as m
 from chat_protocol.errors import Code
 from chat_protocol.messages import LOBBY, RoomKind
+from tests.broker.bench import Bench, Peer
 
 KEY = b"k" * 32
 ELSEWHERE = m.Cursor(b"another.", 0)
@@ -53,6 +53,11 @@ for_sessions = pytest.mark.parametrize(
 def test_every_request_has_its_command() -> None:
     assert set(COMMANDS) == set(m.AnyRequest.__args__)
     assert set(FIELDS) == set(COMMANDS)
+
+
+def test_only_signs_of_life_are_answered_at_any_time() -> None:
+    """A client that gets no Pong takes the broker for dead, and comes again."""
+    assert [kind for kind, command in COMMANDS.items() if command.always] == [m.Ping]
 
 
 @kinds

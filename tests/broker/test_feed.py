@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
-from tests.broker.bench import ClearSealer
 
 from chat_broker.feed import BEACON_S, PRESENCE_S, Feed
 from chat_protocol.codec import decode_feed, encode_entries, encode_plain
@@ -28,6 +27,7 @@ from chat_protocol.messages import (
     Publication,
 )
 from chat_protocol.sealing import SigningSealer, VerifyingOpener
+from tests.broker.bench import ClearSealer
 
 RUN = b"run....1"
 ROOM = "#room"

@@ -23,7 +23,7 @@ LIMIT_S = 20.0
 class Hall:
     """A ROUTER and a PUB with a guard, and peers of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, start: bool = True) -> None:
         self.context: zmq.Context[Socket] = zmq.Context()
         self.router, self.pub = self.context.socket(zmq.ROUTER), self.context.socket(zmq.PUB)
         self.router.backlog = 1_024
@@ -33,6 +33,10 @@ class Hall:
         self.feed_port = self.pub.bind_to_random_port("tcp://127.0.0.1")
         self.notes: list[tuple[str, dict[str, object]]] = []
         self._peers: list[Peer] = []
+        if start:
+            self.start()
+
+    def start(self) -> None:
         self.guard.start(lambda event, what: self.notes.append((event, what)))
 
     def close(self) -> None:
@@ -184,6 +188,15 @@ def test_comings_and_goings_stall_nothing(hall: Hall) -> None:
         socket.create_connection(("127.0.0.1", hall.port)).close()
     assert hall.hears_from(hall.peer(zmq.DEALER))
     assert waits(lambda: hall.watched == 1)
+
+
+def test_it_ends_while_everybody_leaves() -> None:
+    """More events than a monitor would hold: libzmq is not to wait until they are read."""
+    hall = Hall(start=False)
+    for _ in range(1_500):
+        socket.create_connection(("127.0.0.1", hall.port)).close()
+    hall.start()
+    hall.close()
 
 
 def test_a_descriptor_that_changed_hands_is_left_alone(hall: Hall) -> None:

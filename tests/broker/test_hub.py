@@ -7,8 +7,6 @@ from collections.abc import Sized
 from typing import Any
 
 import pytest
-from tests.broker.anything import Anything
-from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, Bench, Peer, of_kind
 
 from chat_broker.feed import PRESENCE_S
 from chat_broker.roster import STALL_S
@@ -41,6 +39,8 @@ from chat_protocol.messages import (
     Users,
     Who,
 )
+from tests.broker.anything import Anything
+from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, Bench, Peer, of_kind
 
 DEN = "#den"
 KEY = b"k" * 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, WALL, Bench, of_kind
 
 from chat_broker.accounts import DEVICE_INVITES_MAX, KEYS_PER_ACCOUNT_MAX
 from chat_broker.hub import Hub
@@ -33,6 +32,7 @@ from chat_protocol.messages import (
     Welcome,
     Who,
 )
+from tests.broker.bench import EPOCH, OPERATOR_KEY, PROCESS_INVITE, WALL, Bench, of_kind
 
 KEY = b"k" * 32
 OTHER_KEY = b"o" * 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, Bench, Peer, of_kind, texts
 
 from chat_protocol.errors import Code
 from chat_protocol.messages import (
@@ -34,6 +33,7 @@ from chat_protocol.messages import (
     Users,
     Who,
 )
+from tests.broker.bench import EPOCH, Bench, Peer, of_kind, texts
 
 DEN = "#den"
 

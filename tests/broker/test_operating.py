@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, OPERATOR_KEY, Bench
 
 from chat_broker.log import MemoryLog, Result
 from chat_protocol.errors import Code
@@ -29,6 +28,7 @@ from chat_protocol.messages import (
     Users,
     Who,
 )
+from tests.broker.bench import EPOCH, OPERATOR_KEY, Bench
 
 DEN = "#den"
 

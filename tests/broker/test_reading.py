@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, Bench, Peer, of_kind, texts
 
 from chat_broker import state
 from chat_protocol.errors import Code
@@ -34,6 +33,7 @@ from chat_protocol.messages import (
     Who,
     entry_digest,
 )
+from tests.broker.bench import EPOCH, Bench, Peer, of_kind, texts
 
 DEN = "#den"
 
@@ -198,6 +198,15 @@ def test_pages_bring_everything_once_and_in_order() -> None:
         cursor = page[-1].seq
     assert seen == bench.entries()
     assert len(texts(seen)) == 700
+
+
+def test_a_fetch_sees_what_was_asked_ahead_of_it() -> None:
+    bench = Bench()
+    alice = bench.join("alice")
+    alice.send_say("just said")
+    request = alice.send(Fetch, LOBBY, Cursor(EPOCH, 0))
+    bench.round()
+    assert texts(alice.answer(Page, request).entries) == ["just said"]
 
 
 def test_a_page_is_bounded_in_bytes_and_in_entries() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, PROCESS_INVITE, Bench, texts
 
 from chat_protocol.errors import Code
 from chat_protocol.messages import (
@@ -29,6 +28,7 @@ from chat_protocol.messages import (
     Say,
     entry_digest,
 )
+from tests.broker.bench import EPOCH, PROCESS_INVITE, Bench, texts
 
 DEN = "#den"
 KEY = b"k" * 32

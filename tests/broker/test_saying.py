@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, WALL, Bench, of_kind
 
 from chat_broker.sends import new_instance
 from chat_protocol.errors import Code
@@ -25,6 +24,7 @@ from chat_protocol.messages import (
     Say,
     Stored,
 )
+from tests.broker.bench import EPOCH, WALL, Bench, of_kind
 
 DAY_S = 24 * 3_600
 ONCE = b"once-and-for-all"

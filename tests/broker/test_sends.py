@@ -88,6 +88,14 @@ def test_a_sender_whose_newest_answer_is_not_stored_stays() -> None:
     assert sends.sender(key(0)).last == 7
 
 
+def test_the_senders_not_used_for_longest_go_first() -> None:
+    log = MemoryLog()
+    sends = Sends(log, window=3, cached_max=2)
+    for number in (1, 2, 1, 3):
+        sends.sender(key(number))
+    assert list(sends._cache) == [key(1), key(3)]
+
+
 def test_a_once_key_is_known_before_and_after_its_batch_is_stored() -> None:
     log = MemoryLog()
     sends = Sends(log, window=3)

@@ -4,7 +4,6 @@ broker recovers by itself."""
 from __future__ import annotations
 
 import pytest
-from tests.broker.bench import EPOCH, PROCESS_INVITE, Bench, Peer
 
 from chat_broker.log import Answer, MemoryLog, OnceKey, Sender, SenderKey, Span
 from chat_protocol.errors import Code, StorageError
@@ -38,6 +37,7 @@ from chat_protocol.messages import (
     Welcome,
     Who,
 )
+from tests.broker.bench import EPOCH, PROCESS_INVITE, Bench, Peer
 
 DEN = "#den"
 KEY = b"k" * 32

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from tests.client.fake_chat import NOON, FakeChat, public
 
 from chat_client import conversation, line
 from chat_client.events import Link, LinkChanged, RoomAdded, RoomClosed, RoomOpened
@@ -26,6 +25,7 @@ from chat_client.outcome import Outcome
 from chat_client.rows import Row
 from chat_protocol.errors import Code, OutcomeUnknown, Refused, Unreachable
 from chat_protocol.messages import LINE_BYTES_MAX, LOBBY, RoomKind
+from tests.client.fake_chat import NOON, FakeChat, public
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 5.0

@@ -18,7 +18,6 @@ import pyte
 import pytest
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
-from tests.client.fake_chat import NOON, FakeChat, public
 
 from chat_client import prompt
 from chat_client.events import CatchingUp, Link, LinkChanged, RoomAdded, RoomOpened
@@ -26,6 +25,7 @@ from chat_client.outcome import Outcome
 from chat_client.prompt import SteadyOutput, Terminal, run_prompt
 from chat_protocol.errors import Code, Refused
 from chat_protocol.messages import LOBBY, RoomKind
+from tests.client.fake_chat import NOON, FakeChat, public
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 5.0

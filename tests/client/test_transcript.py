@@ -9,7 +9,6 @@ from datetime import UTC, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.client.fake_chat import EPOCH, NOON, public
 
 from chat_client.events import (
     CatchingUp,
@@ -32,6 +31,7 @@ from chat_client.events import (
 from chat_client.rows import PALETTE, Row, RowKind, color, plain
 from chat_client.transcript import NAMES_KEPT_MAX, PendingState, Transcript
 from chat_protocol.messages import RoomKind
+from tests.client.fake_chat import EPOCH, NOON, public
 
 LOBBY, OPS, ALICE = "#lobby", "#ops", "@1:2"
 

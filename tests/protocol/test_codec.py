@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
-from tests.protocol.strategies import FEED, REPLIES, REQUESTS, messages, number, packed
 
 from chat_protocol import messages as m
 from chat_protocol.codec import (
@@ -27,6 +26,7 @@ from chat_protocol.codec import (
     line_text,
 )
 from chat_protocol.errors import BadFrame, Code
+from tests.protocol.strategies import FEED, REPLIES, REQUESTS, messages, number, packed
 
 TOKEN = bytes(16)
 

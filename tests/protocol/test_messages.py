@@ -9,9 +9,9 @@ import msgspec.inspect as mi
 import pytest
 from hypothesis import given
 from msgspec import Raw
-from tests.protocol.strategies import FEED, REPLIES, REQUESTS, messages, number
 
 from chat_protocol import messages as m
+from tests.protocol.strategies import FEED, REPLIES, REQUESTS, messages, number
 
 STRUCTURES = [m.Entry, m.Line, m.Created, m.Membership, m.Cursor, m.Limits, m.Stored, m.RoomInfo, m.RoomHead]
 KINDS: list[type[m.Message]] = [*REQUESTS, *REPLIES, *FEED]

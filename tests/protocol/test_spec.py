@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec.inspect as mi
 import pytest
-from tests.protocol.strategies import FEED, REPLIES, REQUESTS, number
 
 from chat_protocol import messages as m
 from chat_protocol.address import DEFAULT_PORT
 from chat_protocol.envelope import HEADER_BYTES, SIGNATURE_BYTES, TAG_BYTES
 from chat_protocol.errors import RETRY_CODES, BadText, Code
 from chat_protocol.names import RESERVED_NAMES, check_text
+from tests.protocol.strategies import FEED, REPLIES, REQUESTS, number
 
 SPEC = (Path(__file__).parents[2] / "protocol" / "SPEC.md").read_text(encoding="utf-8")
 KINDS: dict[str, list[type[m.Message]]] = {

@@ -1,0 +1,110 @@
+"""The programs in `examples/` do what they say."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.bench import REPOSITORY, Bench, Broker, Child, wait_until
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+@pytest.fixture(scope="module")
+def ears(house: Bench, broker: Broker) -> Child:
+    """Somebody who writes down what is said from now on."""
+    child = house.start("ears", broker, "tail", "--json", "--since", "now")
+    house.comes("ears")
+    return child
+
+
+def answers(ears: Child, bot: str) -> list[str]:
+    return [row["text"] for row in ears.rows if row["from"] == bot]
+
+
+def test_the_echo_bot_answers_once(house: Bench, broker: Broker, ears: Child) -> None:
+    """Also where it runs twice, is killed and is started again."""
+    command = (sys.executable, EXAMPLES / "echo_bot.py")
+    bots = [house.script("echo", broker, *command) for _ in range(2)]
+    ask(house, broker, ears, "echo", "!echo one")
+    house.say("ann", broker, *(f"!echo {number}" for number in range(20)))
+    ears.says('"ann: 19"')
+    bots[0].kill()
+    ask(house, broker, ears, "echo", "!echo two")
+    bots[1].kill()
+    bots.append(house.script("echo", broker, *command))
+    ask(house, broker, ears, "echo", "!echo three")
+    said = answers(ears, "echo")
+    assert len(set(said)) == len(said) >= 23
+    assert [text for text in said if text.removeprefix("ann: ").isdecimal()] == [
+        f"ann: {n}" for n in range(20)
+    ]
+    bots[2].signal(signal.SIGINT)
+    assert bots[2].ends() == 0
+    assert bots[2].err == ""
+
+
+def is_answered(ears: Child, bot: str, before: int) -> bool:
+    try:
+        return wait_until("an answer", lambda: len(answers(ears, bot)) > before, 1)
+    except AssertionError:
+        return False
+
+
+def ask(house: Bench, broker: Broker, ears: Child, bot: str, question: str) -> None:
+    """Ask until the bot is there to answer: it takes only what is said while it listens."""
+    for attempt in range(40):
+        text = f"{question} {attempt}" if attempt else question
+        before = len(answers(ears, bot))
+        house.say("ann", broker, text)
+        ears.says(f'"{text}"')
+        if is_answered(ears, bot, before):
+            return
+    raise AssertionError(f"{bot} does not answer {question!r}")
+
+
+def test_the_dice_bot_rolls(house: Bench, broker: Broker, ears: Child) -> None:
+    bot = house.script("dice", broker, sys.executable, EXAMPLES / "dice_bot.py")
+    ask(house, broker, ears, "dice", "!roll")
+    house.say("ann", broker, "!roll 1")
+    ears.says("dice have 2 to 1000 sides: !roll 20")
+    assert re.fullmatch(r"ann (rolled [1-6]|dice have .*)", answers(ears, "dice")[0])
+    bot.signal(signal.SIGINT)
+    assert bot.ends() == 0
+    assert bot.err == ""
+
+
+def test_the_shell_one_liner(house: Bench, broker: Broker, ears: Child, tmp_path: Path) -> None:
+    df = tmp_path / "df"
+    df.write_text(
+        "#!/bin/sh\nprintf 'File 1 2 3 Capacity on\\n/dev/a 1 2 3 97%% /var\\n/dev/b 1 2 3 9%% /\\n'\n"
+    )
+    df.chmod(0o755)
+    env = house.env("disk", CHAT_BROKER=broker.url)
+    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+    done = subprocess.run(
+        ["sh", EXAMPLES / "watch_disk.sh"], env=env, capture_output=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    ears.says("/var is 97% full")
+    assert answers(ears, "disk") == ["/var is 97% full"]
+
+
+@pytest.mark.timeout(120)
+def test_the_demo(bench: Bench) -> None:
+    """A broker killed with lines in flight, and its own account of what became of them."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "demo.py"], env=bench.env(), capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    last = done.stdout.decode().splitlines()[-1]
+    told = re.fullmatch(r"sent=(\d+) acknowledged=(\d+) seen=(\d+) lost=0 doubled=0", last)
+    assert told is not None
+    sent, acknowledged, seen = map(int, told.groups())
+    assert sent == acknowledged > 0
+    assert seen == 2 * sent
