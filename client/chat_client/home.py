@@ -142,7 +142,7 @@ class Home:
         try:
             data = (self._folder(broker) / f"{name.lower()}.cursors").read_bytes()
             return msgspec.msgpack.decode(data, type=dict[str, Cursor])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError):
             return {}  # a convenience: without it the recent lines are shown again
 
     def save_cursors(self, broker: bytes, name: str, cursors: dict[str, Cursor]) -> None:
@@ -155,9 +155,11 @@ class Home:
             raise _unusable(path, error) from error
 
     def _folder(self, broker: bytes) -> Path:
-        folder = self.path / "keys" / fingerprint(broker)
+        keys = self.path / "keys"
+        folder = keys / fingerprint(broker)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for one in (self.path, keys, folder):
+                one.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(folder, error) from error
         return folder

@@ -76,7 +76,7 @@ class Outbox:
     ) -> list[Saying]:
         """The Says to send now, in order; `message` makes each into a request. With `only_again` no new
         ones are packed."""
-        again = [saying for saying in self._unanswered.values() if self._goes_again(saying, now)]
+        again = [saying for saying in self._unanswered.values() if now >= self._due_at(saying)]
         if again:
             self.resend_at = None
             return [self._sent(saying, now) for saying in again]
@@ -99,11 +99,7 @@ class Outbox:
 
     def next_deadline(self) -> float | None:
         """When something goes out again."""
-        sayings = self._unanswered.values()
-        deadlines = [saying.sent_at + ANSWER_S for saying in sayings]
-        if self.resend_at is not None and not all(saying.out for saying in sayings):
-            deadlines.append(self.resend_at)
-        return min(deadlines, default=None)
+        return min(map(self._due_at, self._unanswered.values()), default=None)
 
     def said(self, request: int) -> Saying | None:
         """A Say is stored; None if it was answered before."""
@@ -197,10 +193,12 @@ class Outbox:
         # A copy that is out may be stored yet; one behind the broker's memory may have been.
         return bool(saying.out) or refusal.code == Code.OUT_OF_ORDER
 
-    def _goes_again(self, saying: Saying, now: float) -> bool:
-        """Whether no copy of a Say is out and no pause holds it back, or its answer is overdue."""
-        held_back = self.resend_at is not None and now < self.resend_at
-        return (not saying.out and not held_back) or now >= saying.sent_at + ANSWER_S
+    def _due_at(self, saying: Saying) -> float:
+        """When a Say goes out again: at once or after the pause if no copy of it is out, else when the
+        answer is overdue."""
+        if saying.out:
+            return saying.sent_at + ANSWER_S
+        return 0.0 if self.resend_at is None else self.resend_at
 
     @property
     def _is_overtaken(self) -> bool:

@@ -149,6 +149,14 @@ def test_what_is_refused_for_now_goes_out_again_in_order(code: Code) -> None:
     assert chain(desk.send()) == [(4, 3)]
 
 
+def test_a_long_pause_is_kept_to() -> None:
+    desk = Desk()
+    desk.say("one")
+    desk.refuse(1, Code.RATE_LIMITED, retry_ms=60_000)
+    assert desk.wait(59.9) == []
+    assert chain(desk.wait(0.2)) == [(1, 0)]
+
+
 def test_one_refusal_ahead_delays_the_rest_once_however_many_are_behind_it() -> None:
     desk = Desk()
     for _ in range(PIPELINE_MAX):

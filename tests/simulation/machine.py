@@ -96,6 +96,7 @@ class BrokerMachine:
         self.fuse: int | None = None
         self.commit_s = 0.002
         self.crashes = 0
+        self.has_forged = False
         self._clock = clock
         self._rng = rng
         self._weather = weather
@@ -279,6 +280,7 @@ class BrokerMachine:
         if room is not None:
             self._history.sealed(envelope, room)
         forged = self._rng.random() < self._weather.feed_forged
+        self.has_forged = self.has_forged or forged
         for feed in self.feeds:
             if topic not in feed.heard:
                 continue

@@ -389,7 +389,9 @@ class Person:
         rng = self._rng
         room = self._some_room()
         for _ in range(rng.choice((1, 1, 1, 2, 4, 12))):
-            self.say(f"{self.process} {self._number + 1}{' x' * rng.choice((0, 0, 0, 50, 3_000))}", room)
+            self.say(
+                f"{self.process} {self._number + 1}{' x' * rng.choice((0, 0, 0, 0, 0, 20, 20, 3_000))}", room
+            )
 
     def _say_once(self) -> None:
         rng = self._rng
@@ -455,6 +457,8 @@ class Person:
             return f"{self.process} waits for what became of {session.unanswered()} lines"
         if self._asks:
             return f"{self.process} waits for answers: {', '.join(self._asks.values())}"
+        if session.bad_seals and not self._broker.has_forged:
+            return f"{self.process} has met {session.bad_seals} bad seals, and nobody forges any"
         account = hub.state.accounts.by_key[self.key].id
         mine = {LOBBY} | {room.name for room in self._history.rooms.values() if room.is_member(account)}
         for name in sorted(mine - self._turned_away):

@@ -29,11 +29,11 @@ class World:
         self.clock = clock = Clock()
         self.history = History(lambda: clock.now)
         self.weather = Weather()
-        self.until = rng.uniform(5.0, 20.0)
+        self.until = rng.uniform(4.0, 15.0)
         self.broker = BrokerMachine(clock, rng, self.weather, self.history, _settings(rng))
         self.people = [
             Person(name, clock, rng, self.weather, self.broker, self.history)
-            for name in NAMES[: rng.randint(2, 5)]
+            for name in NAMES[: rng.choice((2, 3, 3, 4, 5))]
         ]
         self.operator = Operator(clock, rng, self.weather, self.broker, self.history)
         self.everybody = [*self.people, self.operator]
