@@ -29,7 +29,7 @@ def invited(bench: Bench, *options: str) -> str:
 
 def use(bench: Bench, url: str, name: str) -> Done:
     """Come in as a newcomer."""
-    return bench.client(name, url, "--timeout", "5", "send", f"{name} is here")
+    return bench.read(name, url, "--timeout", "5", "users")
 
 
 def test_an_invite_is_good_for_so_many(house: Bench, broker: Broker) -> None:
@@ -139,10 +139,10 @@ def test_four_failures_have_four_sentences(house: Bench, broker: Broker) -> None
     house.say("gus", used_up)
     gone = Address("127.0.0.1", 1, broker.address.key, broker.address.invite)
 
-    wrong_key = use(house, str(stranger), "bea")
-    expired = use(house, used_up, "cyd")
+    wrong_key = house.client("bea", str(stranger), "users")
+    expired = house.client("cyd", used_up, "users")
     unreachable = house.client("dora", str(gone), "--timeout", "1", "users")
-    version = use(house, later_version(house), "eve")
+    version = house.client("eve", later_version(house), "users")
 
     assert wrong_key[0] == unreachable[0] == 4
     assert expired[0] == version[0] == 3
@@ -229,22 +229,21 @@ def test_a_user_of_this_machine_needs_no_address(bench: Bench) -> None:
     file = connection_file_of(bench, broker)
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
-    local = bench.env("ann", CHAT_NAME="ann")
-    assert bench.run("chat-client", "send", "hello", env=local) == (0, "", "")
+    assert bench.read("ann", "", "send", "hello") == (0, "", "")
 
     file.chmod(0o644)
-    code, _, err = bench.run("chat-client", "send", "hello", env=local)
+    code, _, err = bench.read("ann", "", "send", "hello")
     assert code == 2
     assert f"{file} holds a secret, and others may read it: chmod 600 it and own it" in err
     file.chmod(0o600)
     if os.geteuid() == 0:
         os.chown(file, 12_345, -1)
-        code, _, err = bench.run("chat-client", "send", "hello", env=local)
+        code, _, err = bench.read("ann", "", "send", "hello")
         assert code == 2
         assert "others may read it" in err
     assert broker.stop() == 0
     assert not file.exists()
-    code, _, err = bench.run("chat-client", "send", "hello", env=local)
+    code, _, err = bench.read("ann", "", "send", "hello")
     assert code == 4
     assert err == (
         "chat-client: no broker is known: start one (chat-broker start), or name one with --broker or "
@@ -255,7 +254,7 @@ def test_a_user_of_this_machine_needs_no_address(bench: Bench) -> None:
 def test_several_brokers_of_one_user(bench: Bench) -> None:
     first = bench.broker()
     second = bench.broker(data=bench.folder / "other")
-    code, _, err = bench.run("chat-client", "users", env=bench.env("ann", CHAT_NAME="ann"))
+    code, _, err = bench.read("ann", "", "users")
     assert code == 4
     assert "choose one with --broker" in err
     assert str(first.port) in err

@@ -115,7 +115,7 @@ def test_no_name_is_exit_code_2(house: Bench, broker: Broker) -> None:
     ],
 )
 def test_refused_is_exit_code_3(house: Bench, broker: Broker, command: list[str], sentence: str) -> None:
-    code, out, err = house.client("alice", broker, *command)
+    code, out, err = house.read("alice", broker, *command)
     assert (code, out) == (3, "")
     assert sentence in err
     assert len(err.splitlines()) == 1
