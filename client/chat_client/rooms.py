@@ -67,6 +67,8 @@ class Host(Protocol):
 
     def take_request(self) -> int: ...
 
+    def forget_room(self, room: str) -> None: ...
+
     def jitter(self, seconds: float) -> float: ...
 
 
@@ -289,6 +291,7 @@ class FollowedRooms:
         self._tell_presence(following, joined, left)
 
     def _closed(self, following: Following, code: str, text: str) -> None:
+        self._host.forget_room(following.room)
         self._host.events.append(
             ev.RoomClosed(following.room or following.asked, following.title, code, text)
         )

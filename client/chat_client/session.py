@@ -357,6 +357,11 @@ class Session:
     def is_live(self) -> bool:
         return self.link is Link.LIVE
 
+    def forget_room(self, room: str) -> None:
+        """This account is out of a room: if it is let in again, that is news."""
+        if self._known is not None:
+            self._known.discard(room)
+
     def take_request(self) -> int:
         request = self._next_request
         self._next_request += 1

@@ -692,6 +692,27 @@ def test_what_was_added_before_one_s_eyes_is_not_told_again() -> None:
     assert listen(other, DEN) == []
 
 
+@pytest.mark.parametrize("how", ["told", "refused"])
+def test_a_room_that_was_left_is_new_when_one_is_let_in_again(how: str) -> None:
+    other = OtherSide()
+    other.session.open("#den", now=other.now)
+    other.dial()
+    other.say(other.welcome(other.sent_one(Hello)))
+    assert listen(other, DEN) == []
+    other.say(other.opened(other.sent_one(Open), room="#den", title="#den"))
+    if how == "told":
+        other.say(m.Closed(0, "#den", Code.REMOVED, "removed"))
+        other.session.open(LOBBY, now=other.now)
+    else:
+        other.session.open(LOBBY, now=other.now)
+        come_back(other)
+        listen(other, DEN)
+        den = next(opening for opening in other.sent(Open) if opening.room == "#den")
+        other.say(refusal(den.request, Code.NO_SUCH_ROOM))
+    come_back(other)
+    assert listen(other, DEN) == ["#den"]
+
+
 def test_epoch_changes_are_told_room_by_room() -> None:
     other = OtherSide()
     other.session.open(LOBBY, now=other.now)
