@@ -79,11 +79,12 @@ def _answer_again(state: State, session: Session, key: SenderKey, said: Stored) 
 
 
 def _is_forgotten(state: State, session: Session, message: Say, key: SenderKey) -> bool:
-    """Judged before all else that speaks against a line: other refusals say that it is not stored."""
+    """Judged before all else that speaks against a line, and told at once: other refusals, also that of a
+    log that fails meanwhile, say that the line is not stored."""
     if not state.sends.is_forgotten(key, state.now.wall):
         return False
     text = "this client was away for so long that nobody can say whether the line was stored before"
-    state.refuse(session.peer, session, message.request, Code.FORGOTTEN, text)
+    state.refuse_now(session.peer, message.request, Code.FORGOTTEN, text)
     return True
 
 

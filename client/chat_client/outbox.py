@@ -21,8 +21,8 @@ RESEND_MAX_S = 2.0
 
 #: Refusals that every copy of a Say gets.
 _OF_THE_TEXT = frozenset({Code.BAD_TEXT, Code.LINE_TOO_LONG})
-#: Refusals that come before the broker looks whether it took an earlier copy.
-_UNREAD = frozenset({Code.BANNED, Code.REVOKED})
+#: Refusals that may come before the broker has seen whether it took an earlier copy.
+_UNREAD = frozenset({Code.BANNED, Code.REVOKED, Code.STORAGE_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,9 @@ class Outbox:
             return None, False
         del self._unanswered[refusal.request]
         self._end_pause()
+        if refusal.code == Code.OUT_OF_ORDER and saying.sent == saying.refused:
+            self._queue.extendleft(reversed(saying.lines))  # overtaken, and no copy of it taken: another id
+            return None, False
         return saying, self._is_in_doubt(saying, refusal)
 
     def resend_all(self) -> None:

@@ -211,6 +211,7 @@ def test_a_refusal_of_the_only_copy_is_certain() -> None:
     [
         (Code.NO_SUCH_ROOM, False),  # the broker has looked among its answers first
         (Code.STORAGE_FULL, False),
+        (Code.STORAGE_FAILED, True),
         (Code.BANNED, True),
         (Code.REVOKED, True),
     ],
@@ -223,9 +224,20 @@ def test_what_a_refusal_says_of_a_copy_whose_answer_was_lost(code: Code, unknown
     assert desk.refuse(1, code)[1] is unknown
 
 
+def test_what_was_overtaken_and_surely_not_taken_gets_another_id() -> None:
+    desk = Desk()
+    desk.say("one")
+    desk.requests = itertools.count(6)
+    desk.outbox.said(5)  # under another name of the room
+    assert desk.refuse(1, Code.OUT_OF_ORDER, last=5) == (None, False)
+    assert chain(desk.send()) == [(6, 5)]
+
+
 def test_a_request_behind_the_broker_s_memory_has_an_unknown_outcome() -> None:
     desk = Desk()
     desk.say("one")
+    desk.outbox.resend_all()
+    desk.send()
     saying, unknown = desk.refuse(1, Code.OUT_OF_ORDER, last=5)
     assert saying is not None
     assert unknown
