@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = 2
 HINT_S = 1.5  # of waiting for the broker, after which a person is told
+DUMB_TERMINALS = frozenset({"", "dumb", "unknown"})
 NAME_CODES = frozenset({"name_taken", "bad_name", "wrong_name"})
 
 
@@ -34,6 +35,7 @@ class Common:
     room: str
     home: Path | None
     timeout_s: float
+    plain: bool = False
 
     def chat(self, *, rooms: tuple[str, ...] = (), **options: Any) -> ChatClient:
         from chat_client.client import ChatClient
@@ -126,7 +128,7 @@ def main(
 
     Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown.
     """
-    context.obj = Common(name, broker, room, Path(home) if home else None, timeout)
+    context.obj = Common(name, broker, room, Path(home) if home else None, timeout, plain)
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
 
@@ -343,9 +345,19 @@ async def _converse(common: Common, interactive: bool) -> int:
     async with common.chat(rooms=(common.room,), remember=True) as chat:
         if hint is not None:
             hint.cancel()
+        if interactive and not common.plain and os.environ.get("TERM", "").lower() not in DUMB_TERMINALS:
+            return await _on_screen(chat, common.room)
         return await run_line(
             chat, room=common.room, interactive=interactive, stdin=sys.stdin, stdout=sys.stdout
         )
+
+
+async def _on_screen(chat: ChatClient, room: str) -> int:
+    from chat_client.preferences import Keeper
+    from chat_client.tui import run_screen  # slow to import, and not needed by scripts
+
+    keeper = Keeper(chat.home.preferences(chat.address.key or b"", chat.name))
+    return await run_screen(chat, room=room, keeper=keeper)
 
 
 def _asked_name() -> str:

@@ -203,6 +203,11 @@ class ChatClient:
         return self._address
 
     @property
+    def home(self) -> Home:
+        """The folder with this client's keys."""
+        return self._home
+
+    @property
     def closed(self) -> tuple[str, str] | None:
         """Code and sentence, once the session is over for good."""
         return self._session.closed

@@ -85,7 +85,9 @@ class RoomAdded:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something was said; `own`: by this account."""
+    """Something was said; `own`: by this account. `hops` is 0 for what a person says, 1 for what a bot says
+    unasked or to a person, and one more for each bot that it goes through. `replayed`: it was said before
+    this process opened the room."""
 
     room: str
     title: str
@@ -96,6 +98,12 @@ class Line:
     account: int
     text: str
     own: bool = False
+    hops: int = 0
+    replayed: bool = False
+
+    @property
+    def by_bot(self) -> bool:
+        return self.hops > 0
 
     def answer_key(self, purpose: str = "") -> bytes:
         """A `once` key for the answer to this line: with it a bot never answers twice, even if it died
@@ -181,6 +189,15 @@ class PresenceChanged:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ReadMarker:
+    """How far this account has read a room, on whichever of its devices. Never goes backwards."""
+
+    room: str
+    title: str
+    seq: int
+
+
 Event = (
     LinkChanged
     | Enrolled
@@ -195,4 +212,5 @@ Event = (
     | EpochChanged
     | CatchingUp
     | PresenceChanged
+    | ReadMarker
 )

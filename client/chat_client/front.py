@@ -58,5 +58,8 @@ class Chat(Protocol):
     async def history(self, room: str, after: int, limit: int) -> list[Line | Notice]:
         """Entries with seq > `after`, at most `limit`, that are still kept."""
 
+    def mark_read(self, room: str, seq: int) -> None:
+        """Everything up to `seq` has been looked at; the account's other devices hear of it."""
+
     async def invite(self, *, uses: int, expires_s: int, device: bool) -> str:
         """A chat:// URL that lets somebody new in, or (device) one's own second device."""

@@ -24,6 +24,7 @@ STYLE = Style.from_dict(
         "notice": "#767676",
         "presence": "#767676",
         "day": "#767676",
+        "place": "",
         "link": "#d75f00",
         "problem": "#d70000",
         "pending": "italic #767676",
@@ -47,7 +48,7 @@ def styled(row: Row, columns: int) -> StyleAndTextTuples:
         if text:
             shown += [(style, text), ("", " ")]
     start = sum(get_cwidth(text) for _, text, *_ in shown)
-    said = row.kind in (RowKind.LINE, RowKind.OWN, RowKind.ANSWER)
+    said = row.said or row.kind in (RowKind.ANSWER, RowKind.PLACE)
     return [*shown, ("" if said else _mark(row), wrap(row.text, columns, start) + "\n")]
 
 

@@ -1,7 +1,8 @@
 """What a screen shows: events go in, rows come out. Shared by every front end.
 
 Rows are handed over once and not kept. What stays is bounded: the rooms that are followed, some names
-seen in them, and the lines said here that are not shown yet.
+seen in them, how much of them is unread, the lines said here that are not shown yet, and the newest
+that failed.
 
 `now` is wall-clock time in seconds since 1970; only `status` takes the session's clock.
 """
@@ -28,17 +29,22 @@ from chat_client.events import (
     Notice,
     Position,
     PresenceChanged,
+    ReadMarker,
     RoomAdded,
     RoomClosed,
     RoomOpened,
     Stored,
 )
+from chat_client.mentions import mentions
 from chat_client.rows import Row, RowKind
+from chat_client.unread import Unread
 from chat_protocol.messages import RoomKind
 
 NAMES_KEPT_MAX = 1_000  # of a room; and of everybody seen, for completion
 RESUME_QUIET_S = 10.0
 BEHIND_WORTH_A_ROW = 100  # more than the recent lines that a room begins with
+LATELY_S = 1_800.0  # who has spoken since then is missed when they go
+FAILED_KEPT_MAX = 100
 
 
 class PendingState(StrEnum):
@@ -57,6 +63,27 @@ class Pending:
     state: PendingState = PendingState.SENDING
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A followed room as it is now. `names` are some of the `count` who are here, `bots` those of them that
+    are bots, `away` others who spoke; `behind` of at most `behind_most` entries are still to be shown, and
+    `level` says that nothing is. What is not read is counted up to UNREAD_COUNTED_MAX."""
+
+    room: str
+    title: str
+    kind: RoomKind
+    count: int
+    names: tuple[str, ...]
+    away: tuple[str, ...]
+    bots: frozenset[str]
+    unread: int
+    mentions: int
+    first_unread: int
+    behind: int
+    behind_most: int
+    level: bool
+
+
 @dataclass(slots=True)
 class _Room:
     title: str
@@ -66,7 +93,13 @@ class _Room:
     shown: int = 0  # the newest seq that was shown
     head: int = 0
     behind: int = 0
+    behind_most: int = 0
+    level: bool = False  # everything that there was at the last look is shown
+    count: int = 0
     names: dict[str, None] = field(default_factory=dict)
+    spoke: dict[str, float] = field(default_factory=dict)  # when, the latest last
+    bots: set[str] = field(default_factory=set)  # of those
+    unread: Unread = field(default_factory=Unread)
     known: frozenset[str] = frozenset()  # were here before the resume; not announced until quiet_until
     quiet_until: float = 0.0
 
@@ -74,6 +107,16 @@ class _Room:
         for name in names:
             if len(self.names) < NAMES_KEPT_MAX:
                 self.names[name] = None
+
+    def heard(self, name: str, at: float, *, bot: bool) -> None:
+        """Somebody spoke."""
+        self.spoke.pop(name, None)
+        self.spoke[name] = at
+        (self.bots.add if bot else self.bots.discard)(name)
+        while len(self.spoke) > NAMES_KEPT_MAX:
+            oldest = next(iter(self.spoke))
+            del self.spoke[oldest]
+            self.bots.discard(oldest)
 
 
 class Transcript:
@@ -93,6 +136,7 @@ class Transcript:
         self._rooms: dict[str, _Room] = {}
         self._sending: dict[int, Pending] = {}
         self._stored_at: dict[Position, Pending] = {}
+        self._failed_lines: dict[int, Failed] = {}
         self._seen: dict[str, None] = {}
 
     # ----------------------------------------------------------------------- rooms
@@ -118,6 +162,23 @@ class Transcript:
         return [room.title for room in self._rooms.values()]
 
     @property
+    def places(self) -> list[Place]:
+        """The rooms that are followed, in the order they were opened."""
+        return [self._place(room, its) for room, its in self._rooms.items()]
+
+    def place(self, room: str) -> Place | None:
+        its = self._rooms.get(room)
+        return self._place(room, its) if its else None
+
+    def _place(self, room: str, its: _Room) -> Place:
+        away = tuple(name for name in reversed(its.spoke) if name not in its.names)
+        return Place(
+            room, its.title, its.kind, max(its.count, len(its.names)), tuple(its.names), away,
+            frozenset(its.bots), len(its.unread), its.unread.mentions, its.unread.first,
+            its.behind, its.behind_most, its.level,
+        )  # fmt: skip
+
+    @property
     def people(self) -> list[str]:
         """Names of others that were seen lately."""
         return [name for name in self._seen if name != self.name]
@@ -130,7 +191,7 @@ class Transcript:
     def opened(self, event: RoomOpened, now: float) -> list[Row]:
         """A room is followed, if it was not already; says who is here if it becomes the current one."""
         room = self._rooms.setdefault(event.room, _Room(rows.clean_name(event.title), event.kind))
-        room.head = max(room.head, event.head)
+        room.head, room.count, room.level = max(room.head, event.head), event.count, False
         if event.resumed:
             room.known, room.quiet_until = frozenset(room.names), now + RESUME_QUIET_S
             room.names = {}
@@ -147,7 +208,12 @@ class Transcript:
     def switch(self, room: str, now: float) -> list[Row]:
         """Make a followed room the current one."""
         self.here = room
-        return self._row(RowKind.ANSWER, f"You are in {self.title} now.", now)
+        return self._row(RowKind.PLACE, f"You are in {self.title} now.", now)
+
+    def looked(self, room: str) -> int:
+        """Everything shown of a room was looked at; the seq up to which that is so, 0 if it is no news."""
+        its = self._rooms.get(room)
+        return its.shown if its and its.unread.read_to(its.shown) else 0
 
     def left(self, room: str, text: str, now: float) -> list[Row]:
         """A room is no longer followed, `text` says why; nothing if it was not followed."""
@@ -183,6 +249,15 @@ class Transcript:
         """How many of them may still fail."""
         return len(self._sending)
 
+    @property
+    def failed(self) -> Sequence[Failed]:
+        """The newest lines said here that failed, oldest first, until they are said again or given up."""
+        return tuple(self._failed_lines.values())
+
+    def take_failed(self, ref: int) -> Failed | None:
+        """A line that failed is said again or given up: it is none of the failed ones any more."""
+        return self._failed_lines.pop(ref, None)
+
     # ----------------------------------------------------------------------- answers to commands
 
     def answer(self, text: str, now: float) -> list[Row]:
@@ -207,6 +282,10 @@ class Transcript:
         for entry in entries:
             shown += self._entry(entry)
         return shown + self.answer(f"End of the last {count}.", now)
+
+    def older(self, entries: Sequence[Line | Notice]) -> list[Row]:
+        """Rows of entries older than what was shown, for a screen that puts them above."""
+        return [self._entry_row(entry) for entry in entries]
 
     # ----------------------------------------------------------------------- what happened
 
@@ -237,6 +316,10 @@ class Transcript:
                 return self._row(RowKind.NOTICE, rows.lost(event), now, event.room, event.title)
             case EpochChanged():
                 return self._epoch_changed(event, now)
+            case ReadMarker():
+                if event.room in self._rooms:
+                    self._rooms[event.room].unread.read_to(event.seq)
+                return []
             case Enrolled():
                 text = (
                     f"The name {rows.clean_name(event.name)} is yours now; its key is kept on this computer"
@@ -259,8 +342,20 @@ class Transcript:
         if room is not None:
             room.shown, room.epoch = event.seq, event.epoch
         if isinstance(event, Line):
-            self._see([rows.clean_name(event.sender)])
+            name = rows.clean_name(event.sender)
+            self._see([name])
             self._stored_at.pop(Position(event.room, event.epoch, event.seq), None)
+            if room is not None:
+                room.heard(name, event.at / 1_000, bot=event.by_bot)
+                self._count(room, event)
+
+    def _count(self, room: _Room, line: Line) -> None:
+        """Is it unread? What was said in an open room before one ever came there is not waited for."""
+        if line.own:
+            room.unread.read_to(line.seq)
+        elif not line.replayed or room.unread.read or room.kind is not RoomKind.PUBLIC:
+            direct = room.kind is RoomKind.DIRECT
+            room.unread.add(line.seq, mention=direct or mentions(line.text, self.name))
 
     def _stored(self, event: Stored) -> None:
         line = self._sending.pop(event.ref, None)
@@ -276,8 +371,12 @@ class Transcript:
         self._sending.pop(event.ref, None)
         what = "Nobody can say whether this line was stored" if event.unknown else "Not sent"
         text = f"{what}: {rows.sentence(event.reason)} The line was:\n{rows.body(event.text)}"
+        self._failed_lines[event.ref] = event
+        while len(self._failed_lines) > FAILED_KEPT_MAX:
+            del self._failed_lines[next(iter(self._failed_lines))]
         room = event.room if event.room in self._rooms else self.find(event.room)
-        return self._row(RowKind.PROBLEM, text, now, room or event.room, event.room)
+        row = self._make(RowKind.PROBLEM, text, now, room or event.room, event.room)
+        return self._dated(replace(row, ref=event.ref))
 
     def _link_changed(self, event: LinkChanged, now: float) -> list[Row]:
         self.link, self._retry_at = event.link, event.retry_at
@@ -307,19 +406,26 @@ class Transcript:
         for name in left:
             room.names.pop(name, None)
         room.keep(joined)
+        room.count = event.count
         self._see(joined)
         if event.room != self.here:
             return []  # whoever leaves the chat leaves every room: one sentence about that is enough
         if now < room.quiet_until:
             joined = [name for name in joined if name not in room.known]
         text = rows.came_and_went(joined, left, event)
-        return self._row(RowKind.PRESENCE, text, now, event.room) if text else []
+        if not text:
+            return []
+        aside = all(now - room.spoke.get(name, 0.0) > LATELY_S for name in (*joined, *left))
+        row = self._make(RowKind.PRESENCE, text, now, event.room)
+        return self._dated(replace(row, came=tuple(joined), went=tuple(left), aside=aside))
 
     def _catching_up(self, event: CatchingUp, now: float) -> list[Row]:
         room = self._rooms.get(event.room)
         if room is None:
             return []
         before, room.behind = room.behind, event.behind
+        room.level = not event.behind
+        room.behind_most = max(room.behind_most, event.behind) if event.behind else 0
         if before or event.behind < BEHIND_WORTH_A_ROW:
             return []
         return self._row(RowKind.LINK, f"Catching up, {event.behind} behind", now, event.room)
@@ -328,6 +434,7 @@ class Transcript:
         room = self._rooms.get(event.room)
         if room is not None:
             room.epoch, room.shown, room.head = b"", 0, 0
+            room.unread.begin_afresh()
         self._forget_stored(event.room)
         title = rows.clean_name(event.title)
         text = f"The broker's history was reset or restored; {title} is shown afresh"
@@ -341,34 +448,51 @@ class Transcript:
     # ----------------------------------------------------------------------- making rows
 
     def _entry(self, event: Line | Notice) -> list[Row]:
+        return self._dated(self._entry_row(event))
+
+    def _entry_row(self, event: Line | Notice) -> Row:
         """The row of an entry, at the time it was made."""
         sender, at = rows.clean_name(event.sender), event.at / 1_000
         if isinstance(event, Notice):
             text = event.text or f"{sender} did something that this version can't show"
-            return self._row(RowKind.NOTICE, text, at, event.room, event.title)
+            row = self._make(RowKind.NOTICE, text, at, event.room, event.title)
+            return replace(row, epoch=event.epoch, seq=event.seq)
         kind = RowKind.OWN if event.own else RowKind.LINE
-        return self._row(kind, rows.body(event.text), at, event.room, event.title, sender)
+        return replace(
+            self._make(kind, rows.body(event.text), at, event.room, event.title, sender),
+            epoch=event.epoch,
+            seq=event.seq,
+            bot=event.by_bot,
+            mention=not event.own and mentions(event.text, self.name),
+            replayed=event.replayed,
+        )
 
-    def _row(
-        self, kind: RowKind, text: str, at: float, room: str = "", title: str = "", sender: str = ""
-    ) -> list[Row]:
+    def _row(self, kind: RowKind, text: str, at: float, room: str = "", title: str = "") -> list[Row]:
+        return self._dated(self._make(kind, text, at, room, title))
+
+    def _dated(self, row: Row) -> list[Row]:
         """The row, after the day it is of where that is another than the last row's."""
-        shown: list[Row] = []
+        if row.day is None or row.day == self._day:
+            return [row]
+        self._day = row.day
+        return [Row(RowKind.DAY, "", "", "", rows.day_title(row.day)), row]
+
+    def _make(
+        self, kind: RowKind, text: str, at: float, room: str = "", title: str = "", sender: str = ""
+    ) -> Row:
+        day: date | None = None
         try:
             moment = self._local(at)
         except (ValueError, OverflowError, OSError):
             time = "--:--"  # beyond what a calendar holds
         else:
-            time = f"{moment:%H:%M}"
-            if moment.date() != self._day:
-                self._day = moment.date()
-                shown.append(Row(RowKind.DAY, "", "", "", f"{moment:%A}, {moment.day} {moment:%B %Y}"))
+            time, day = f"{moment:%H:%M}", moment.date()
         if kind in (RowKind.NOTICE, RowKind.PRESENCE, RowKind.LINK):
             text = rows.sentence(text)
         name = self._title(room) or (rows.clean_name(title) if title else "")
         style = rows.color(sender) if sender else ""
-        shown.append(Row(kind, time, name, sender, text, style, bool(room) and room != self.here))
-        return shown
+        elsewhere = bool(room) and room != self.here
+        return Row(kind, time, name, sender, text, style, elsewhere, where=room, day=day)
 
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, self._tz)

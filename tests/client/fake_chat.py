@@ -43,6 +43,7 @@ class FakeChat:
         self.time = 100.0
         self.wall = NOON
         self.posted: list[tuple[str, str]] = []  # (room, text)
+        self.marked: list[tuple[str, int]] = []  # (room, seq)
         self.asked: list[str] = []  # every other thing that was asked for
         self.present = ["alice", name]
         self.known: dict[str, RoomOpened] = {LOBBY: public(LOBBY, names=("alice", name))}
@@ -163,6 +164,10 @@ class FakeChat:
     async def history(self, room: str, after: int, limit: int) -> list[Line | Notice]:
         self._ask(f"history {room} {after} {limit}")
         return self.entries[:limit]
+
+    def mark_read(self, room: str, seq: int) -> None:
+        self.marked.append((room, seq))
+        self._called.set()
 
     async def invite(self, *, uses: int, expires_s: int, device: bool) -> str:
         self._ask(f"invite {uses} {expires_s} {device}")

@@ -1,0 +1,710 @@
+"""The full screen: it shows what the transcript says and passes on what is typed.
+
+Nothing is sent, stored or repaired here. Whatever happens comes through `Conversation`, which every other
+screen uses as well; this one keeps the rows, each room's on a page of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import OptionList
+
+from chat_client import slash
+from chat_client.conversation import Conversation
+from chat_client.events import Link
+from chat_client.front import Chat
+from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
+from chat_client.pages import OLDER_AT_ONCE, ItemKind, Older, Page, Pages
+from chat_client.preferences import Keeper
+from chat_client.rows import Row, RowKind, body, color, plain, reason
+from chat_client.slash import ScreenCommand
+from chat_client.transcript import Pending, PendingState, Place
+from chat_client.tui.attention import Attention, Quiet, quiet_hours
+from chat_client.tui.cells import calm, links
+from chat_client.tui.composer import Composer
+from chat_client.tui.desktop import Notifications, open_address
+from chat_client.tui.dialogs import Destination, Help, Jump, LinkList
+from chat_client.tui.errands import Errands
+from chat_client.tui.paint import Drawn, Piece, draw_pending, new_below
+from chat_client.tui.panels import Banner, Hints, MembersPanel, Panel, RoomsPanel, TitleBar, unread
+from chat_client.tui.themes import CSS, THEMES
+from chat_client.tui.transcript_view import TranscriptView
+from chat_protocol.errors import BadText, CallerError, ChatError
+from chat_protocol.messages import RoomKind
+from chat_protocol.names import check_text, clean_text
+
+ANSWERED_S = 10.0  # how long leaving waits for the last lines to be stored
+SHOWN_S = 1.0  # and then to be shown
+REDRAWN_S = 0.03  # in a busy room the screen is brought up to date so often, not once a line
+TICK_S = 1.0
+OLDER_AGAIN_S = 5.0
+FLASH_S = 6.0
+TWICE_S = 3.0
+PENDING_SHOWN_MAX = 8
+LINKS_LISTED_MAX = 100
+ROOMS_COLUMNS_MIN = 64  # the width from which on the rooms stand at the side by themselves
+MEMBERS_COLUMNS_MIN = 100
+
+_HINTS = "Enter says it   Alt-Enter new row   Tab completes   Ctrl-K jump   F1 help   Ctrl-Q leave"
+_SHORT_HINTS = "Ctrl-K jump   F1 help   Ctrl-Q leave"
+
+
+class ChatScreen(App[Outcome]):
+    """One account's talk on a full screen. `sentences` is what is to be printed when it is over."""
+
+    CSS = CSS
+    TITLE = "Simple Chat"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", "leave", priority=True),
+        Binding("ctrl+c,super+c", "copy_or_clear", priority=True, show=False),
+        Binding("ctrl+k", "jump", priority=True, show=False),
+        Binding("ctrl+n,alt+down", "next_room(1)", show=False, priority=True),
+        Binding("ctrl+p,alt+up", "next_room(-1)", show=False, priority=True),
+        Binding("ctrl+g", "next_unread", show=False, priority=True),
+        Binding("ctrl+l", "links", show=False, priority=True),
+        Binding("ctrl+r", "retry", show=False, priority=True),
+        Binding("ctrl+o", "folds", show=False, priority=True),
+        Binding("ctrl+t", "theme", show=False, priority=True),
+        Binding("f1", "help", show=False, priority=True),
+        Binding("f2", "panel('rooms')", show=False, priority=True),
+        Binding("f3", "panel('members')", show=False, priority=True),
+        Binding("pageup", "scroll(-1)", show=False, priority=True),
+        Binding("pagedown", "scroll(1)", show=False, priority=True),
+        Binding("escape", "step_back", show=False),
+    ]
+
+    def __init__(
+        self,
+        chat: Chat,
+        room: str,
+        keeper: Keeper,
+        *,
+        clock: Callable[[], float] = time.time,
+        tz: tzinfo | None = None,
+        theme: str = "dark",
+    ) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+        self._chat = chat
+        self._first_room = room
+        self._keeper = keeper
+        self._wishes = keeper.load()
+        self._clock, self._tz = clock, tz
+        self._conversation = Conversation(chat, self._take_rows, clock=clock, tz=tz, obey=self._obey)
+        self._transcript = self._conversation.transcript
+        self._errands = Errands(self._conversation, self._change, self._give_back)
+        self._pages = Pages()
+        self._attention = Attention(self._quiet_hours(), set(self._wishes.muted))
+        self._desktop = Notifications()
+        self._drafts: dict[str, str] = {}
+        self._shown_room = ""
+        self._new_below = 0
+        self._flash = ("", False, 0.0)  # text, whether urgent, until when
+        self._changing = False
+        self._leaving = False
+        self._interrupted_at = float("-inf")
+        self._wanted: dict[str, bool] = {}  # panels that a person folded or unfolded
+        self._tasks: list[asyncio.Task[None]] = []
+        for each in THEMES.values():
+            self.register_theme(each)
+        self.theme = self._wishes.theme if self._wishes.theme in THEMES else theme
+
+    # ------------------------------------------------------------------ beginning and end
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield Banner()
+        with Horizontal(id="middle"):
+            yield RoomsPanel()
+            with Vertical(id="talk"):
+                yield TranscriptView(self._chat.name)
+                yield OptionList(id="choices", markup=False)
+                yield Composer(self._known)
+            yield MembersPanel()
+        yield Hints()
+
+    def on_mount(self) -> None:
+        self._composer.focus()
+        self._tasks = [asyncio.create_task(work) for work in (self._talk(), self._conversation.listen())]
+        for task in self._tasks:
+            task.add_done_callback(self._over)
+        self.set_interval(TICK_S, self._change)
+        self._fold_panels()
+
+    async def _talk(self) -> None:
+        await self._conversation.start(self._first_room, person=False)
+        await self._errands.run()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """The session was closed, the person wants to leave, or something failed."""
+        if task.cancelled() or self._leaving:
+            return
+        error = task.exception()
+        if error is None:
+            self.action_leave()
+        elif isinstance(error, ChatError):
+            self.sentences.append(reason(str(error)))
+            self.exit(outcome_of(error))
+        else:
+            self._handle_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    def action_leave(self) -> None:
+        """Leave when the last lines are stored; asked twice, at once."""
+        if self._leaving:
+            self._end()
+            return
+        self._leaving = True
+        self._errands.drop("you left first")
+        self._tasks[0].cancel()
+        if self._transcript.unanswered and self._conversation.closed is None:
+            self.flash("Waiting until the last lines are stored; Ctrl-Q leaves at once.", urgent=True)
+        self._tasks.append(asyncio.create_task(self._leave()))
+
+    async def _leave(self) -> None:
+        await self._conversation.settle(ANSWERED_S, SHOWN_S)
+        self._end()
+
+    def _end(self) -> None:
+        conversation = self._conversation
+        outcome = Outcome.UNKNOWN if conversation.outcome is Outcome.UNKNOWN else Outcome.DONE
+        if conversation.closed is not None:
+            outcome = max(outcome, outcome_of_closing(conversation.closed))
+            self.sentences += [reason(conversation.closed.reason)] if conversation.closed.reason else []
+        self.exit(outcome)
+
+    async def on_unmount(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------------ what happens
+
+    def _take_rows(self, rows: Sequence[Row]) -> None:
+        """Something happened: rows come with it or not."""
+        rooms = {place.room for place in self._transcript.places} if rows else set()
+        self._pages.file(rows, self._transcript.here, rooms)
+        for row in rows:
+            if row.said:
+                self._alert(row)
+            if self._leaving and row.kind is RowKind.PROBLEM:
+                self.sentences.append(plain(row))
+        here = [row for row in rows if row.said and row.where == self._transcript.here]
+        if here and not self._view.at_end:
+            self._new_below += len(here)
+        self._change()
+
+    def _alert(self, row: Row) -> None:
+        place = self._transcript.place(row.where)
+        direct = place is not None and place.kind is RoomKind.DIRECT
+        looking = row.where == self._transcript.here and self.app_focus
+        at = datetime.fromtimestamp(self._clock(), self._tz).time()
+        alert = self._attention.alert(row, direct=direct, looking=looking, now=self._chat.now(), at=at)
+        if alert is not None:
+            self.bell()
+            self._desktop.show(alert)
+
+    def _change(self) -> None:
+        """Bring the screen up to date, soon."""
+        if not self._changing and self.is_running:
+            self._changing = True
+            self.set_timer(REDRAWN_S, self._bring_up_to_date)
+
+    def _bring_up_to_date(self) -> None:
+        self._changing = False
+        if self.screen_stack and self._view.is_attached:
+            self._update()
+
+    def _update(self) -> None:
+        transcript, here = self._transcript, self._transcript.here
+        places, place = transcript.places, transcript.place(here)
+        self._pages.keep({each.room for each in places})
+        page = self._pages[here]
+        self._arrive(here, page, place)
+        if self._view.at_end:
+            page.trim()
+        self._view.show(page, self._under_way(here))
+        muted = self._attention.muted
+        self.query_one(RoomsPanel).show(places, here, muted)
+        self.query_one(MembersPanel).show(place, transcript.name)
+        self._update_bars(places, place)
+        self._composer.placeholder = f"Say something in {transcript.title}" if here else "You are in no room"
+
+    def _arrive(self, here: str, page: Page, place: Place | None) -> None:
+        """Mark what is new: where one comes to, and where one does not look."""
+        if here != self._shown_room:
+            self._pages[self._shown_room].mark_new(0)
+            self._shown_room, self._new_below = here, 0
+        if place is not None and place.unread and not page.has_mark() and not self._sees_all(page):
+            page.mark_new(place.first_unread)
+
+    def _sees_all(self, page: Page) -> bool:
+        """Whether what comes on this page is seen as it comes."""
+        return self.app_focus and self._view.at_end and self._view.shows(page)
+
+    def _update_bars(self, places: Sequence[Place], place: Place | None) -> None:
+        columns = self.size.width
+        now = self._chat.now()
+        status = self._transcript.status(now)
+        self.query_one(Banner).say(status, place, columns - 2)
+        others = [each for each in places if place is None or each.room != place.room]
+        counted = [each for each in others if each.unread and each.room not in self._attention.muted]
+        total = sum(each.unread for each in counted)
+        mentioned = any(each.mentions for each in counted)
+        summary = (
+            f"{'@' if mentioned else ''}{total} elsewhere" if total and not self._stands("rooms") else ""
+        )
+        quiet = self._attention.quiet
+        self.query_one(TitleBar).show(
+            place,
+            self._transcript.link,
+            summary,
+            muted=place is not None and place.room in self._attention.muted,
+            quiet=quiet is not None and quiet.holds(datetime.fromtimestamp(self._clock(), self._tz).time()),
+        )
+        text, urgent, until = self._flash
+        if now >= until:
+            text, urgent = (_HINTS if columns >= 90 else _SHORT_HINTS), False
+        self.query_one(Hints).say(
+            text, below=new_below(self._new_below) if self._new_below else "", urgent=urgent
+        )
+
+    def flash(self, text: str, *, urgent: bool = False) -> None:
+        """Say something in the last row, for a while."""
+        self._flash = (" ".join(clean_text(text).split()), urgent, self._chat.now() + FLASH_S)
+        self._change()
+
+    # ------------------------------------------------------------------ lines on their way
+
+    def _under_way(self, here: str) -> list[Drawn]:
+        """Lines said here that are not shown yet, and commands not done, the newest few."""
+        under_way: list[Pending | str] = [line for line in self._transcript.pending if line.room == here]
+        under_way += self._errands.waiting
+        hidden = max(0, len(under_way) - PENDING_SHOWN_MAX)
+        drawn: list[Drawn] = [[Piece(f"… and {hidden} before these", "pending")]] if hidden else []
+        for each in under_way[hidden:]:
+            drawn += self._draw_pending(each)
+        return drawn
+
+    def _draw_pending(self, line: Pending | str) -> list[Drawn]:
+        name = self._transcript.name
+        text = body(line) if isinstance(line, str) else line.text
+        row = Row(RowKind.OWN, "", "", name, text, color(name))
+        stored = not isinstance(line, str) and line.state is PendingState.STORED
+        live = self._transcript.link is Link.LIVE
+        state = (
+            "waiting…"
+            if isinstance(line, str)
+            else "stored"
+            if stored
+            else "sending…"
+            if live
+            else "not sent yet"
+        )
+        return draw_pending(row, self._view.columns, state, name, stored=stored)
+
+    def _give_back(self, typed: str, why: str) -> None:
+        self._take_rows(self._transcript.undone(typed, why, self._clock()))
+
+    # ------------------------------------------------------------------ what is typed
+
+    @on(Composer.Said)
+    def say(self, event: Composer.Said) -> None:
+        """Take a typed line, or leave it where it is and say why."""
+        command = slash.parse(event.text, slash.SCREEN_VERBS)
+        try:
+            if isinstance(command, slash.Invalid):
+                raise CallerError(command.sentence)
+            if isinstance(command, slash.Say | slash.Msg):
+                limits = self._chat.limits
+                check_text(clean_text(command.text), line_bytes=limits.line_bytes, line_rows=limits.line_rows)
+        except (CallerError, BadText) as error:
+            self.flash(reason(str(error)), urgent=True)
+            return
+        self._composer.past.add(event.text)
+        self._composer.put("")
+        self._pages[self._transcript.here].mark_new(0)
+        if isinstance(command, slash.Help):
+            self.action_help()
+            return
+        self._errands.add(event.text, self._transcript.here)
+        self._view.to_end()
+        self._change()
+
+    @on(Composer.LeaveAsked)
+    def leave_asked(self) -> None:
+        self.action_leave()
+
+    @on(Composer.Choosing)
+    def choosing(self, event: Composer.Choosing) -> None:
+        choices = self.query_one("#choices", OptionList)
+        choices.display = bool(event.found)
+        if event.found:
+            if [str(option.prompt) for option in choices.options] != event.found:
+                choices.set_options(event.found)
+            choices.highlighted = event.at
+
+    @on(OptionList.OptionSelected, "#choices")
+    def chosen(self, event: OptionList.OptionSelected) -> None:
+        self._composer.choose(event.option_index)
+
+    def _known(self) -> tuple[set[str], set[str]]:
+        """People and rooms, for completion."""
+        place = self._transcript.place(self._transcript.here)
+        people = {*self._transcript.people, *(place.names if place else ())} - {self._transcript.name}
+        return people, {*self._transcript.titles, *self._conversation.rooms_seen}
+
+    # ------------------------------------------------------------------ commands of the screen
+
+    def _obey(self, command: ScreenCommand) -> None:
+        match command:
+            case slash.Mute(room, muted):
+                self._mute(room, muted)
+            case slash.QuietHours(hours):
+                self._set_quiet(hours.strip())
+            case slash.Theme(name):
+                self.action_theme(name)
+            case slash.Links():
+                self.action_links()
+            case slash.Retry(again):
+                self._retry_all(again)
+
+    def _mute(self, title: str | None, muted: bool) -> None:
+        room = self._transcript.find(title) if title else self._transcript.here
+        if not room:
+            raise CallerError(f"You are not in {title or 'a room'}, so nothing rings there")
+        (self._attention.muted.add if muted else self._attention.muted.discard)(room)
+        self._wishes.muted = sorted(self._attention.muted)
+        self._save()
+        place = self._transcript.place(room)
+        name = place.title if place else room
+        self.flash(f"{name} rings no more; its lines are still counted" if muted else f"{name} rings again")
+
+    def _set_quiet(self, hours: str) -> None:
+        if hours:
+            quiet = None if hours == "off" else quiet_hours(hours)
+            self._attention.quiet = quiet
+            self._wishes.quiet = str(quiet or "")
+            self._save()
+        quiet = self._attention.quiet
+        self.flash(
+            f"Nothing rings from {quiet.start:%H:%M} to {quiet.end:%H:%M}"
+            if quiet
+            else "There are no quiet hours"
+        )
+
+    def _quiet_hours(self) -> Quiet | None:
+        try:
+            return quiet_hours(self._wishes.quiet) if self._wishes.quiet else None
+        except CallerError:
+            return None  # somebody edited the file
+
+    def _save(self) -> None:
+        try:
+            self._keeper.save(self._wishes)
+        except OSError as error:
+            raise CallerError(f"this holds for now, but cannot be remembered: {error.strerror}") from error
+
+    def action_theme(self, name: str = "") -> None:
+        self.theme = name or ("light" if self.theme == "dark" else "dark")
+        self._wishes.theme = self.theme
+        try:
+            self._save()
+        except CallerError as error:
+            self.flash(reason(str(error)), urgent=True)
+
+    # ------------------------------------------------------------------ lines that failed
+
+    def action_retry(self) -> None:
+        self._retry_all(again=True)
+
+    def _retry_all(self, again: bool) -> None:
+        here = self._transcript.here
+        refs = [
+            each.ref
+            for each in self._transcript.failed
+            if here in (each.room, self._transcript.find(each.room))
+        ]
+        if not refs:
+            self.flash("Nothing has failed here")
+        for ref in refs:
+            self._retry(ref, again)
+
+    def _retry(self, ref: int, again: bool) -> None:
+        try:
+            if again:
+                self._conversation.retry(ref)
+            else:
+                self._transcript.take_failed(ref)
+        except ChatError as error:
+            self.flash(reason(str(error)), urgent=True)
+        self._pages[self._transcript.here].take_out(ref)
+        self._change()
+
+    # ------------------------------------------------------------------ going from room to room
+
+    def _go(self, title: str) -> None:
+        """Go to a room by its title; what was being composed stays with the room it was composed in."""
+        room = self._transcript.find(title)
+        if not room:
+            self._errands.add(f"/join {title}", self._transcript.here)
+            self._change()
+        elif room != self._transcript.here:
+            self._drafts[self._transcript.here] = self._composer.text
+            self._take_rows(self._transcript.switch(room, self._clock()))
+            self._composer.put(self._drafts.pop(room, ""))
+        self._composer.focus()
+        self._fold_over()
+
+    def _listed(self) -> list[Place]:
+        """The rooms as they stand at the side."""
+        return sorted(self._transcript.places, key=lambda place: place.kind is RoomKind.DIRECT)
+
+    def action_next_room(self, step: int) -> None:
+        places = self._listed()
+        at = next((n for n, place in enumerate(places) if place.room == self._transcript.here), 0)
+        if places:
+            self._go(places[(at + step) % len(places)].title)
+
+    def action_next_unread(self) -> None:
+        found = [place for place in self._listed() if place.unread and place.room != self._transcript.here]
+        found.sort(key=lambda place: (place.room in self._attention.muted, not place.mentions))
+        if found:
+            self._go(found[0].title)
+        else:
+            self.flash("Nothing is unread elsewhere")
+
+    def action_jump(self) -> None:
+        places = sorted(self._listed(), key=lambda place: not place.unread)
+        known = [Destination(place.title, f"{unread(place)} new" if place.unread else "") for place in places]
+        known += [Destination(f"@{name}", "") for name in sorted(_known_people(self._known()[0], places))]
+        dialog = Jump(known)
+
+        def jumped(title: str | None) -> None:
+            self._composer.focus()
+            if title:
+                self._go(title)
+
+        self.push_screen(dialog, jumped)
+        self.run_worker(self._offer_more(dialog), exclusive=True, group="jump")
+
+    async def _offer_more(self, dialog: Jump) -> None:
+        try:
+            titles, names = await self._conversation.everywhere()
+        except ChatError:
+            return  # what is known already serves
+        if dialog.is_attached:
+            more = [Destination(title, "not joined") for title in titles if not self._transcript.find(title)]
+            more += [Destination(f"@{name}", "connected") for name in names if name != self._transcript.name]
+            dialog.offer(more)
+
+    @on(OptionList.OptionSelected, "#rooms")
+    def room_chosen(self, event: OptionList.OptionSelected) -> None:
+        place = self._transcript.place(event.option.id or "")
+        if place is not None:
+            self._go(place.title)
+
+    @on(OptionList.OptionSelected, "#members")
+    def member_chosen(self, event: OptionList.OptionSelected) -> None:
+        if event.option.id and event.option.id != self._transcript.name:
+            self._go(f"@{event.option.id}")
+
+    # ------------------------------------------------------------------ scrolling, and older rows
+
+    @property
+    def _view(self) -> TranscriptView:
+        return self.screen_stack[0].query_one(TranscriptView)
+
+    @property
+    def _composer(self) -> Composer:
+        return self.screen_stack[0].query_one(Composer)
+
+    @on(TranscriptView.Moved)
+    def moved(self) -> None:
+        here = self._transcript.here
+        page, place = self._pages[here], self._transcript.place(here)
+        if self._view.at_end:
+            if self._new_below:
+                self._new_below = 0
+                self._change()
+            if place is not None and self.app_focus and self._view.shows(page):
+                if place.unread:
+                    self._change()
+                self._conversation.looked(here)
+        near = self._view.near_top and self._view.shows(page)
+        if near and place is not None and place.level and page.first_seq and page.older is Older.MAYBE:
+            page.look_for_older(Older.COMING)
+            self.run_worker(self._fetch_older(here, page), group="older")
+            self._change()
+
+    async def _fetch_older(self, room: str, page: Page) -> None:
+        kept_from = max(0, page.first_seq - 1 - OLDER_AT_ONCE)
+        try:
+            entries = await self._conversation.older(room, page.first_seq, OLDER_AT_ONCE)
+        except ChatError:
+            page.look_for_older(Older.FAILED)
+            self.set_timer(OLDER_AGAIN_S, lambda: self._try_older_again(page))
+        else:
+            page.put_above(self._transcript.older(entries), kept_from=kept_from)
+        self._change()
+
+    def _try_older_again(self, page: Page) -> None:
+        if page.older is Older.FAILED:
+            page.look_for_older(Older.MAYBE)
+            self._change()
+
+    def action_scroll(self, step: int) -> None:
+        rows = max(1, self._view.size.height - 2)
+        self._view.scroll_relative(y=step * rows, animate=False)
+
+    def action_step_back(self) -> None:
+        """Esc: away from whatever is open, then to the end."""
+        self._composer.stop_completing()
+        over = self._fold_over()
+        if not self._composer.has_focus:
+            self._composer.focus()
+        elif not over:
+            self._view.to_end()
+
+    def action_folds(self) -> None:
+        """Open all folds of the page, or close them."""
+        page = self._pages[self._transcript.here]
+        folds = [item for item in page.items if item.kind is ItemKind.FOLD]
+        closed = [fold for fold in folds if not fold.is_open]
+        page.turn(*(closed or folds))
+        self._change()
+
+    # ------------------------------------------------------------------ links, clicks and copies
+
+    @on(TranscriptView.Acted)
+    def acted(self, event: TranscriptView.Acted) -> None:
+        act, _, what = event.act.partition(" ")
+        row = event.item.row
+        match act:
+            case "link":
+                self._open_link(what)
+            case "fold":
+                self._pages[self._transcript.here].turn(event.item)
+                self._change()
+            case "name" if what != self._transcript.name:
+                self._composer.add_word(f"@{what}")
+            case "retry" | "discard" if row is not None:
+                self._retry(row.ref, act == "retry")
+
+    def action_links(self) -> None:
+        found: dict[str, str] = {}
+        for item in reversed(self._pages[self._transcript.here].items):
+            if item.row is not None and item.row.said and "://" in item.row.text:
+                text = calm(item.row.text)
+                for start, end in reversed(links(text)):
+                    found.setdefault(text[start:end], item.row.sender)
+            if len(found) >= LINKS_LISTED_MAX:
+                break
+        if not found:
+            self.flash("There is no address here")
+            return
+
+        def done(what: str | None) -> None:
+            self._composer.focus()
+            act, _, url = (what or "").partition(" ")
+            if act == "open":
+                self._open_link(url)
+            elif act == "copy":
+                self._copy(url)
+
+        self.push_screen(LinkList([(who, url) for url, who in found.items()]), done)
+
+    def _open_link(self, url: str) -> None:
+        if open_address(url):
+            self.flash(f"Opened {url}")
+        else:
+            self._copy(url)
+
+    def _copy(self, text: str) -> None:
+        self.copy_to_clipboard(text)
+        self.flash(f"Copied {text}")
+
+    def action_copy_or_clear(self) -> None:
+        """Ctrl-C copies what is selected; else it clears what is being composed, and twice it leaves."""
+        selected = self.screen.get_selected_text() or self._composer.selected_text
+        now = self._chat.now()
+        if selected:
+            self.copy_to_clipboard(selected)
+            self.screen.clear_selection()
+            self.flash("Copied")
+        elif now < self._interrupted_at + TWICE_S or self._leaving:
+            self.action_leave()
+        else:
+            self._composer.put("")
+            self._interrupted_at = now
+            self.flash("Ctrl-C once more leaves", urgent=True)
+
+    # ------------------------------------------------------------------ panels and size
+
+    def action_help(self) -> None:
+        def closed(_: str | None) -> None:
+            self._composer.focus()
+
+        self.push_screen(Help(), closed)
+
+    def action_panel(self, which: str) -> None:
+        """Go to a panel, unfolding it; from there, fold it."""
+        panel = self.query_one(f"#{which}", Panel)
+        fold = self._stands(which) and panel.has_focus
+        self._wanted[which] = not fold
+        self._fold_panels()
+        if fold:
+            self._composer.focus()
+        else:
+            panel.focus()
+
+    def _stands(self, which: str) -> bool:
+        return self._wanted.get(which, self.size.width >= _columns_for(which))
+
+    def _fold_panels(self) -> None:
+        for which in ("rooms", "members"):
+            panel = self.query_one(f"#{which}", Panel)
+            panel.set_class(not self._stands(which), "-folded")
+            panel.set_class(self.size.width < _columns_for(which), "-over")
+        self._change()
+
+    def _fold_over(self) -> bool:
+        """Fold the panels that stand over the transcript; whether there was one."""
+        over = [
+            which
+            for which in ("rooms", "members")
+            if self._stands(which) and self.size.width < _columns_for(which)
+        ]
+        for which in over:
+            del self._wanted[which]
+        self._fold_panels()
+        return bool(over)
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._wanted.clear()
+        if self._view.is_attached:
+            self._fold_panels()
+
+    def watch_app_focus(self, focus: bool) -> None:
+        """The terminal's window is looked at again, or no longer."""
+        if not focus:
+            self._pages[self._transcript.here].mark_new(0)
+        self._change()
+
+
+def _columns_for(which: str) -> int:
+    return ROOMS_COLUMNS_MIN if which == "rooms" else MEMBERS_COLUMNS_MIN
+
+
+def _known_people(people: set[str], places: Sequence[Place]) -> set[str]:
+    """Those with whom there is no direct conversation yet."""
+    return people - {place.title.removeprefix("@") for place in places if place.kind is RoomKind.DIRECT}
