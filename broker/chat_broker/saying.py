@@ -12,7 +12,7 @@ from chat_broker.sends import say_digest
 from chat_broker.state import State, no_such_room
 from chat_protocol.codec import encode_plain
 from chat_protocol.errors import BadText, Code
-from chat_protocol.messages import SAY_BYTES_MAX, EntryKind, Line, Say, Stored
+from chat_protocol.messages import HOPS_MAX, SAY_BYTES_MAX, EntryKind, Line, Say, Stored
 from chat_protocol.names import check_text
 
 
@@ -108,6 +108,8 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
             check_text(line, line_bytes=limits.line_bytes, line_rows=limits.line_rows)
         if sum(len(line.encode()) for line in message.lines) > SAY_BYTES_MAX:
             raise BadText(Code.LINE_TOO_LONG, f"what is said at once has at most {SAY_BYTES_MAX} bytes")
+        if message.hops > HOPS_MAX:
+            raise BadText(Code.TOO_MANY_HOPS, f"bots have answered bots {HOPS_MAX} times in a row: enough")
     except BadText as error:
         state.refuse_now(session.peer, message.request, error.code, str(error))
         return False
@@ -117,7 +119,7 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
 def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
     first = room.head + 1
     for line in message.lines:
-        state.propose(room.name, EntryKind.LINE, Raw(encode_plain(Line(line))), session.account)
+        state.propose(room.name, EntryKind.LINE, Raw(encode_plain(Line(line, message.hops))), session.account)
     answer = Answer(digest, first, len(message.lines), state.now.wall)
     if message.once is not None:
         once = OnceKey(session.account.id, room.name, message.once)

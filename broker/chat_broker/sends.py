@@ -25,11 +25,13 @@ def new_instance(wall: int, random: bytes) -> bytes:
 
 
 def say_digest(message: Say) -> bytes:
-    """What makes two Says the same: their lines and `once` key."""
+    """What makes two Says the same: their lines, `once` key and hops."""
     digest = hashlib.sha256(message.once or b"")
     for line in message.lines:
         data = line.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "big") + data)
+    if message.hops:
+        digest.update(message.hops.to_bytes(1, "big"))
     return digest.digest()[:8]
 
 

@@ -18,6 +18,7 @@ from chat_broker.accounts import Account, Accounts, RoomMade, ServerKind, server
 from chat_broker.clock import Now
 from chat_broker.feed import Feed
 from chat_broker.log import SERVER_ROOM, Batch, Fold, Log, Result, Sender, entries_after, entry_bytes
+from chat_broker.marks import Marks
 from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
@@ -62,6 +63,7 @@ class State:
         self.process_invite: bytes | None = None  # public key of the invite that lives as long as we do
         self.roster = Roster(settings.lease_s)
         self.sends = Sends(log, settings.limits.says_in_flight)
+        self.marks = Marks(log)
         self.replies: list[tuple[bytes, Message]] = []
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.backups: dict[int, tuple[bytes, Session, int]] = {}
@@ -355,6 +357,7 @@ class State:
             self.storage_error = None
             self.note("storage_recovered")
         self.sends.stored(pending.batch.ticket)
+        self.marks.settle(pending.batch.marks)
         for room, entries in pending.batch.entries.items():
             if room == SERVER_ROOM:
                 self.accounts.settle(entries[-1].seq)
@@ -394,6 +397,7 @@ class State:
                     self.reply_now(one.peer, Refusal(one.request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
+        self.marks.forget()
         self._reload(touched)
         for pending in doomed:
             for one in pending.waiting:

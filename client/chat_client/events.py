@@ -85,9 +85,8 @@ class RoomAdded:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something was said; `own`: by this account. `hops` is 0 for what a person says, 1 for what a bot says
-    unasked or to a person, and one more for each bot that it goes through. `replayed`: it was said before
-    this process opened the room."""
+    """Something was said; `own`: by this account. `hops` is 0 for a person's line; for a bot's it counts
+    how many bots in a row have answered each other. `replayed`: it is from before the room was opened."""
 
     room: str
     title: str
@@ -191,7 +190,8 @@ class PresenceChanged:
 
 @dataclass(frozen=True, slots=True)
 class ReadMarker:
-    """How far this account has read a room, on whichever of its devices. Never goes backwards."""
+    """How far this account has read a room, as the broker knows it: told after RoomOpened if it ever read
+    there, and when another of its devices has read on. It never goes back but after EpochChanged."""
 
     room: str
     title: str

@@ -31,6 +31,10 @@ class Chat(Protocol):
         """Say a line without waiting; `Stored` or `Failed` with the returned ref follows.
         Raises BadText for what may not be said."""
 
+    def mark_read(self, room: str, seq: int) -> None:
+        """This account has read a followed room up to `seq`; its other devices hear of it. May be called
+        for every line that is shown: the broker is told the newest about once a second."""
+
     def unanswered(self) -> int:
         """How many posted lines are neither stored nor failed yet."""
 
@@ -57,9 +61,6 @@ class Chat(Protocol):
 
     async def history(self, room: str, after: int, limit: int) -> list[Line | Notice]:
         """Entries with seq > `after`, at most `limit`, that are still kept."""
-
-    def mark_read(self, room: str, seq: int) -> None:
-        """Everything up to `seq` has been looked at; the account's other devices hear of it."""
 
     async def invite(self, *, uses: int, expires_s: int, device: bool) -> str:
         """A chat:// URL that lets somebody new in, or (device) one's own second device."""

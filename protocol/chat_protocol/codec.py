@@ -85,11 +85,14 @@ def decode_entries(data: bytes) -> list[Entry]:
         raise BadFrame(f"not entries: {error}") from error
 
 
-def line_text(entry: Entry) -> str | None:
+def read_line(entry: Entry) -> Line | None:
     """What was said, or None if the entry is no line (or one this version cannot read)."""
-    if entry.kind != EntryKind.LINE:
-        return None
-    line = decode_body(entry, Line)
+    return decode_body(entry, Line) if entry.kind == EntryKind.LINE else None
+
+
+def line_text(entry: Entry) -> str | None:
+    """The text of a line, or None if the entry is none."""
+    line = read_line(entry)
     return line.text if line else None
 
 

@@ -43,7 +43,7 @@ class FakeChat:
         self.time = 100.0
         self.wall = NOON
         self.posted: list[tuple[str, str]] = []  # (room, text)
-        self.marked: list[tuple[str, int]] = []  # (room, seq)
+        self.marked: dict[str, int] = {}  # room -> the newest seq that was read
         self.asked: list[str] = []  # every other thing that was asked for
         self.present = ["alice", name]
         self.known: dict[str, RoomOpened] = {LOBBY: public(LOBBY, names=("alice", name))}
@@ -113,6 +113,10 @@ class FakeChat:
             self.store(ref)
         return ref
 
+    def mark_read(self, room: str, seq: int) -> None:
+        self.marked[room] = seq
+        self._called.set()
+
     def unanswered(self) -> int:
         return len(self._unanswered)
 
@@ -164,10 +168,6 @@ class FakeChat:
     async def history(self, room: str, after: int, limit: int) -> list[Line | Notice]:
         self._ask(f"history {room} {after} {limit}")
         return self.entries[:limit]
-
-    def mark_read(self, room: str, seq: int) -> None:
-        self.marked.append((room, seq))
-        self._called.set()
 
     async def invite(self, *, uses: int, expires_s: int, device: bool) -> str:
         self._ask(f"invite {uses} {expires_s} {device}")
