@@ -126,11 +126,15 @@ async def _converse(common: Common, interactive: bool) -> int:
     async with common.chat(rooms=(common.room,), remember=True) as chat:
         if hint is not None:
             hint.cancel()
-        if interactive and not common.plain and os.environ.get("TERM", "").lower() not in DUMB_TERMINALS:
+        if interactive and not common.plain and _can_show_a_screen():
             return await _on_screen(chat, common.room)
         return await run_line(
             chat, room=common.room, interactive=interactive, stdin=sys.stdin, stdout=sys.stdout
         )
+
+
+def _can_show_a_screen() -> bool:
+    return sys.platform == "win32" or os.environ.get("TERM", "").lower() not in DUMB_TERMINALS
 
 
 async def _on_screen(chat: ChatClient, room: str) -> int:

@@ -55,7 +55,7 @@ class Conversation:
         tz: tzinfo | None = None,
         obey: Callable[[ScreenCommand], None] | None = None,
     ) -> None:
-        self.transcript = Transcript(chat.name, now=clock(), tz=tz)
+        self.transcript = Transcript(chat.name, now=clock(), tz=tz, apart=obey is not None)
         self.transcript.link = chat.link
         self.closed: LinkChanged | None = None
         self.outcome = Outcome.DONE

@@ -24,7 +24,7 @@ STYLE = Style.from_dict(
         "notice": "#767676",
         "presence": "#767676",
         "day": "#767676",
-        "place": "",
+        "place": "#767676",
         "link": "#d75f00",
         "problem": "#d70000",
         "pending": "italic #767676",
@@ -48,7 +48,7 @@ def styled(row: Row, columns: int) -> StyleAndTextTuples:
         if text:
             shown += [(style, text), ("", " ")]
     start = sum(get_cwidth(text) for _, text, *_ in shown)
-    said = row.said or row.kind in (RowKind.ANSWER, RowKind.PLACE)
+    said = row.said or row.kind is RowKind.ANSWER
     return [*shown, ("" if said else _mark(row), wrap(row.text, columns, start) + "\n")]
 
 

@@ -6,7 +6,7 @@ hold the comings and goings of people who did not speak lately. Rows come from t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
@@ -41,7 +41,8 @@ class Older(Enum):
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """Something that a page shows. `follows`: said by whoever said the one directly above."""
+    """Something that a page shows. `follows`: said by whoever said the one directly above, and
+    `same_time`: in the same minute."""
 
     kind: ItemKind
     row: Row | None = None
@@ -49,6 +50,7 @@ class Item:
     folded: list[Row] = field(default_factory=list)
     is_open: bool = False
     follows: bool = False
+    same_time: bool = False
     columns: int = 0  # for the screen: the width that `height` is for, 0 while there is none
     height: int = 0
 
@@ -183,8 +185,9 @@ class Page:
     def _follow(self, item: Item, row: Row) -> None:
         above = self.items[-1].row
         follows = above is not None and row.said and above.said and row.sender == above.sender
-        if follows != item.follows:
-            item.follows, item.columns = follows, 0
+        same_time = follows and above is not None and above.time == row.time
+        if (follows, same_time) != (item.follows, item.same_time):
+            item.follows, item.same_time, item.columns = follows, same_time, 0
 
     def _say_top(self) -> None:
         text = ""
@@ -217,16 +220,16 @@ class Pages:
     def __getitem__(self, room: str) -> Page:
         return self._pages.setdefault(room, Page())
 
-    def file(self, rows: Iterable[Row], here: str, rooms: set[str]) -> None:
+    def file(self, rows: Iterable[Row], here: str, rooms: Collection[str]) -> None:
         """Put rows where they belong: on their room's page, or on that of the room `here` if they are of
         no room that is followed (`rooms`)."""
         for row in rows:
             if row.kind not in (RowKind.DAY, RowKind.PLACE):
                 self[row.where if row.where in rooms else here].add(row)
 
-    def keep(self, rooms: set[str]) -> None:
+    def keep(self, rooms: Collection[str]) -> None:
         """Forget the pages of all other rooms."""
-        for room in self._pages.keys() - rooms - {""}:
+        for room in [room for room in self._pages if room and room not in rooms]:
             del self._pages[room]
 
 
@@ -237,9 +240,9 @@ def _is_aside(item: Item) -> bool:
 def _fold_text(rows: Sequence[Row]) -> str:
     people = list(dict.fromkeys(name for row in rows for name in (*row.came, *row.went)))
     came, went = any(row.came for row in rows), any(row.went for row in rows)
-    verb = "came and went" if came and went else "came" if came else "left"
     if not people:
-        return f"many {verb}"
+        return "many came and went"
+    verb = "came and went" if came and went else "came" if came else "left"
     if len(people) <= 2:
         return f"{' and '.join(people)} {verb}"
     return f"{people[0]}, {people[1]} and {len(people) - 2} more {verb}"

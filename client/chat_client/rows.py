@@ -45,7 +45,7 @@ class RowKind(StrEnum):
     ANSWER = "answer"  # to a command
     PROBLEM = "problem"  # something that was asked for was not done
     DAY = "day"
-    PLACE = "place"  # where one is now
+    PLACE = "place"  # where one is now, and who else
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ that failed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
@@ -67,7 +67,8 @@ class Pending:
 class Place:
     """A followed room as it is now. `names` are some of the `count` who are here, `bots` those of them that
     are bots, `away` others who spoke; `behind` of at most `behind_most` entries are still to be shown, and
-    `level` says that nothing is. What is not read is counted up to UNREAD_COUNTED_MAX."""
+    `level` says that nothing is; `other_here`: of a direct conversation, whether the other one is about.
+    What is not read is counted up to UNREAD_COUNTED_MAX."""
 
     room: str
     title: str
@@ -82,6 +83,7 @@ class Place:
     behind: int
     behind_most: int
     level: bool
+    other_here: bool
 
 
 @dataclass(slots=True)
@@ -120,9 +122,10 @@ class _Room:
 
 
 class Transcript:
-    """The transcript of the account `name`. `tz` None means this machine's local time."""
+    """The transcript of the account `name`. `tz` None means this machine's local time. With `apart`, people
+    who did not speak lately come and go in rows of their own, for a screen that folds those."""
 
-    def __init__(self, name: str, *, now: float, tz: tzinfo | None = None) -> None:
+    def __init__(self, name: str, *, now: float, tz: tzinfo | None = None, apart: bool = False) -> None:
         self.name = name
         self.here = ""  # the id of the current room, "" for none
         #: The title, in lower case, of a room that is being opened in order to go there. It becomes the
@@ -132,6 +135,7 @@ class Transcript:
         self._retry_at: float | None = None
         self._down_said = False
         self._tz = tz
+        self._apart = apart
         self._day: date | None = self._local(now).date()
         self._rooms: dict[str, _Room] = {}
         self._sending: dict[int, Pending] = {}
@@ -162,6 +166,11 @@ class Transcript:
         return [room.title for room in self._rooms.values()]
 
     @property
+    def rooms(self) -> Collection[str]:
+        """The ids of the rooms that are followed."""
+        return self._rooms.keys()
+
+    @property
     def places(self) -> list[Place]:
         """The rooms that are followed, in the order they were opened."""
         return [self._place(room, its) for room, its in self._rooms.items()]
@@ -176,7 +185,11 @@ class Transcript:
             room, its.title, its.kind, max(its.count, len(its.names)), tuple(its.names), away,
             frozenset(its.bots), len(its.unread), its.unread.mentions, its.unread.first,
             its.behind, its.behind_most, its.level,
+            its.kind is RoomKind.DIRECT and self._is_here(its.title[1:]),
         )  # fmt: skip
+
+    def _is_here(self, name: str) -> bool:
+        return any(name in room.names for room in self._rooms.values())
 
     @property
     def people(self) -> list[str]:
@@ -203,7 +216,7 @@ class Transcript:
         if room.introduced or event.room != self.here:
             return []
         room.introduced = True
-        return self._row(RowKind.PRESENCE, rows.who_is("here", names, event.count), now, event.room)
+        return self._row(RowKind.PLACE, rows.who_is("here", names, event.count), now, event.room)
 
     def switch(self, room: str, now: float) -> list[Row]:
         """Make a followed room the current one."""
@@ -412,12 +425,25 @@ class Transcript:
             return []  # whoever leaves the chat leaves every room: one sentence about that is enough
         if now < room.quiet_until:
             joined = [name for name in joined if name not in room.known]
-        text = rows.came_and_went(joined, left, event)
+        silent = {name for name in (*joined, *left) if now - room.spoke.get(name, 0.0) > LATELY_S}
+        if not self._apart or silent.issuperset((*joined, *left)):
+            return self._came_and_went(joined, left, event, now, aside=silent.issuperset((*joined, *left)))
+        shown: list[Row] = []
+        for aside in (True, False):
+            came = [name for name in joined if (name in silent) is aside]
+            went = [name for name in left if (name in silent) is aside]
+            if came or went:
+                shown += self._came_and_went(came, went, event, now, aside=aside)
+        return shown
+
+    def _came_and_went(
+        self, came: list[str], went: list[str], event: PresenceChanged, now: float, *, aside: bool
+    ) -> list[Row]:
+        text = rows.came_and_went(came, went, event)
         if not text:
             return []
-        aside = all(now - room.spoke.get(name, 0.0) > LATELY_S for name in (*joined, *left))
         row = self._make(RowKind.PRESENCE, text, now, event.room)
-        return self._dated(replace(row, came=tuple(joined), went=tuple(left), aside=aside))
+        return self._dated(replace(row, came=tuple(came), went=tuple(went), aside=aside))
 
     def _catching_up(self, event: CatchingUp, now: float) -> list[Row]:
         room = self._rooms.get(event.room)
@@ -487,7 +513,7 @@ class Transcript:
             time = "--:--"  # beyond what a calendar holds
         else:
             time, day = f"{moment:%H:%M}", moment.date()
-        if kind in (RowKind.NOTICE, RowKind.PRESENCE, RowKind.LINK):
+        if kind in (RowKind.NOTICE, RowKind.PRESENCE, RowKind.PLACE, RowKind.LINK):
             text = rows.sentence(text)
         name = self._title(room) or (rows.clean_name(title) if title else "")
         style = rows.color(sender) if sender else ""

@@ -6,6 +6,7 @@ together. `run_screen` is the way in.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -40,6 +41,9 @@ async def run_screen(
     outcome = await app.run_async()
     for sentence in app.sentences:
         print(sentence, file=stderr or sys.stderr, flush=True)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError  # Textual ends its screen and keeps that to itself
     if outcome is None:
         raise SystemExit(app.return_code or 1)  # Textual has printed why
     return outcome

@@ -52,7 +52,7 @@ TWICE_S = 3.0
 PENDING_SHOWN_MAX = 8
 LINKS_LISTED_MAX = 100
 ROOMS_COLUMNS_MIN = 64  # the width from which on the rooms stand at the side by themselves
-MEMBERS_COLUMNS_MIN = 100
+MEMBERS_COLUMNS_MIN = 104
 
 _HINTS = "Enter says it   Alt-Enter new row   Tab completes   Ctrl-K jump   F1 help   Ctrl-Q leave"
 _SHORT_HINTS = "Ctrl-K jump   F1 help   Ctrl-Q leave"
@@ -106,9 +106,15 @@ class ChatScreen(App[Outcome]):
         self._pages = Pages()
         self._attention = Attention(self._quiet_hours(), set(self._wishes.muted))
         self._desktop = Notifications()
+        self._view = TranscriptView(chat.name)
+        self._composer = Composer(self._known)
+        self._rooms = RoomsPanel()
+        self._members = MembersPanel()
+        self._title_bar, self._banner, self._hints = TitleBar(), Banner(), Hints()
         self._drafts: dict[str, str] = {}
         self._shown_room = ""
-        self._new_below = 0
+        self._going = ""  # the title, in lower case, of a room that is being opened to go there
+        self._came = self._new_below = 0  # lines since the last update; of those, below what is in sight
         self._flash = ("", False, 0.0)  # text, whether urgent, until when
         self._changing = False
         self._leaving = False
@@ -122,23 +128,23 @@ class ChatScreen(App[Outcome]):
     # ------------------------------------------------------------------ beginning and end
 
     def compose(self) -> ComposeResult:
-        yield TitleBar()
-        yield Banner()
+        yield self._title_bar
+        yield self._banner
         with Horizontal(id="middle"):
-            yield RoomsPanel()
+            yield self._rooms
             with Vertical(id="talk"):
-                yield TranscriptView(self._chat.name)
+                yield self._view
                 yield OptionList(id="choices", markup=False)
-                yield Composer(self._known)
-            yield MembersPanel()
-        yield Hints()
+                yield self._composer
+            yield self._members
+        yield self._hints
 
     def on_mount(self) -> None:
         self._composer.focus()
         self._tasks = [asyncio.create_task(work) for work in (self._talk(), self._conversation.listen())]
         for task in self._tasks:
             task.add_done_callback(self._over)
-        self.set_interval(TICK_S, self._change)
+        self.set_interval(TICK_S, self._tick)
         self._fold_panels()
 
     async def _talk(self) -> None:
@@ -191,16 +197,14 @@ class ChatScreen(App[Outcome]):
 
     def _take_rows(self, rows: Sequence[Row]) -> None:
         """Something happened: rows come with it or not."""
-        rooms = {place.room for place in self._transcript.places} if rows else set()
-        self._pages.file(rows, self._transcript.here, rooms)
+        here = self._transcript.here
+        self._pages.file(rows, here, self._transcript.rooms)
         for row in rows:
-            if row.said:
+            if row.said and not row.replayed:
                 self._alert(row)
             if self._leaving and row.kind is RowKind.PROBLEM:
                 self.sentences.append(plain(row))
-        here = [row for row in rows if row.said and row.where == self._transcript.here]
-        if here and not self._view.at_end:
-            self._new_below += len(here)
+        self._came += sum(row.said and row.where == here for row in rows)
         self._change()
 
     def _alert(self, row: Row) -> None:
@@ -221,29 +225,39 @@ class ChatScreen(App[Outcome]):
 
     def _bring_up_to_date(self) -> None:
         self._changing = False
-        if self.screen_stack and self._view.is_attached:
+        if self._view.is_attached:
             self._update()
+
+    def _tick(self) -> None:
+        """What changes with the time alone."""
+        if self._view.is_attached:
+            self._update_bars(self._transcript.places, self._transcript.place(self._transcript.here))
 
     def _update(self) -> None:
         transcript, here = self._transcript, self._transcript.here
         places, place = transcript.places, transcript.place(here)
-        self._pages.keep({each.room for each in places})
+        self._pages.keep(transcript.rooms)
         page = self._pages[here]
         self._arrive(here, page, place)
         if self._view.at_end:
             page.trim()
         self._view.show(page, self._under_way(here))
         muted = self._attention.muted
-        self.query_one(RoomsPanel).show(places, here, muted)
-        self.query_one(MembersPanel).show(place, transcript.name)
+        self._rooms.show(places, here, muted)
+        self._members.show(place, transcript.name)
         self._update_bars(places, place)
         self._composer.placeholder = f"Say something in {transcript.title}" if here else "You are in no room"
 
     def _arrive(self, here: str, page: Page, place: Place | None) -> None:
         """Mark what is new: where one comes to, and where one does not look."""
         if here != self._shown_room:
+            if self._going and self._going == self._transcript.title.lower():
+                self._change_drafts(self._shown_room, here)
             self._pages[self._shown_room].mark_new(0)
-            self._shown_room, self._new_below = here, 0
+            self._shown_room, self._new_below, self._came = here, 0, 0
+        if not self._view.at_end:
+            self._new_below += self._came
+        self._came = 0
         if place is not None and place.unread and not page.has_mark() and not self._sees_all(page):
             page.mark_new(place.first_unread)
 
@@ -255,7 +269,7 @@ class ChatScreen(App[Outcome]):
         columns = self.size.width
         now = self._chat.now()
         status = self._transcript.status(now)
-        self.query_one(Banner).say(status, place, columns - 2)
+        self._banner.say(status, place, columns - 2)
         others = [each for each in places if place is None or each.room != place.room]
         counted = [each for each in others if each.unread and each.room not in self._attention.muted]
         total = sum(each.unread for each in counted)
@@ -264,7 +278,7 @@ class ChatScreen(App[Outcome]):
             f"{'@' if mentioned else ''}{total} elsewhere" if total and not self._stands("rooms") else ""
         )
         quiet = self._attention.quiet
-        self.query_one(TitleBar).show(
+        self._title_bar.show(
             place,
             self._transcript.link,
             summary,
@@ -274,9 +288,7 @@ class ChatScreen(App[Outcome]):
         text, urgent, until = self._flash
         if now >= until:
             text, urgent = (_HINTS if columns >= 90 else _SHORT_HINTS), False
-        self.query_one(Hints).say(
-            text, below=new_below(self._new_below) if self._new_below else "", urgent=urgent
-        )
+        self._hints.say(text, below=new_below(self._new_below) if self._new_below else "", urgent=urgent)
 
     def flash(self, text: str, *, urgent: bool = False) -> None:
         """Say something in the last row, for a while."""
@@ -335,6 +347,9 @@ class ChatScreen(App[Outcome]):
         self._pages[self._transcript.here].mark_new(0)
         if isinstance(command, slash.Help):
             self.action_help()
+            return
+        if isinstance(command, slash.History):
+            self._view.scroll_to(y=0, animate=False)  # where older lines are fetched
             return
         self._errands.add(event.text, self._transcript.here)
         self._view.to_end()
@@ -456,14 +471,20 @@ class ChatScreen(App[Outcome]):
         """Go to a room by its title; what was being composed stays with the room it was composed in."""
         room = self._transcript.find(title)
         if not room:
+            self._going = title.lower()
             self._errands.add(f"/join {title}", self._transcript.here)
             self._change()
         elif room != self._transcript.here:
-            self._drafts[self._transcript.here] = self._composer.text
+            before = self._transcript.here
             self._take_rows(self._transcript.switch(room, self._clock()))
-            self._composer.put(self._drafts.pop(room, ""))
+            self._change_drafts(before, room)
         self._composer.focus()
         self._fold_over()
+
+    def _change_drafts(self, before: str, room: str) -> None:
+        self._going = ""
+        self._drafts[before] = self._composer.text
+        self._composer.put(self._drafts.pop(room, ""))
 
     def _listed(self) -> list[Place]:
         """The rooms as they stand at the side."""
@@ -503,7 +524,8 @@ class ChatScreen(App[Outcome]):
         except ChatError:
             return  # what is known already serves
         if dialog.is_attached:
-            more = [Destination(title, "not joined") for title in titles if not self._transcript.find(title)]
+            rooms = [title for title in titles if title.startswith("#") and not self._transcript.find(title)]
+            more = [Destination(title, "not joined") for title in rooms]
             more += [Destination(f"@{name}", "connected") for name in names if name != self._transcript.name]
             dialog.offer(more)
 
@@ -519,14 +541,6 @@ class ChatScreen(App[Outcome]):
             self._go(f"@{event.option.id}")
 
     # ------------------------------------------------------------------ scrolling, and older rows
-
-    @property
-    def _view(self) -> TranscriptView:
-        return self.screen_stack[0].query_one(TranscriptView)
-
-    @property
-    def _composer(self) -> Composer:
-        return self.screen_stack[0].query_one(Composer)
 
     @on(TranscriptView.Moved)
     def moved(self) -> None:
@@ -658,7 +672,7 @@ class ChatScreen(App[Outcome]):
 
     def action_panel(self, which: str) -> None:
         """Go to a panel, unfolding it; from there, fold it."""
-        panel = self.query_one(f"#{which}", Panel)
+        panel = self._panel(which)
         fold = self._stands(which) and panel.has_focus
         self._wanted[which] = not fold
         self._fold_panels()
@@ -667,12 +681,15 @@ class ChatScreen(App[Outcome]):
         else:
             panel.focus()
 
+    def _panel(self, which: str) -> Panel:
+        return self._rooms if which == "rooms" else self._members
+
     def _stands(self, which: str) -> bool:
         return self._wanted.get(which, self.size.width >= _columns_for(which))
 
     def _fold_panels(self) -> None:
         for which in ("rooms", "members"):
-            panel = self.query_one(f"#{which}", Panel)
+            panel = self._panel(which)
             panel.set_class(not self._stands(which), "-folded")
             panel.set_class(self.size.width < _columns_for(which), "-over")
         self._change()
@@ -691,8 +708,7 @@ class ChatScreen(App[Outcome]):
 
     def on_resize(self, _: events.Resize) -> None:
         self._wanted.clear()
-        if self._view.is_attached:
-            self._fold_panels()
+        self.call_after_refresh(self._fold_panels)
 
     def watch_app_focus(self, focus: bool) -> None:
         """The terminal's window is looked at again, or no longer."""

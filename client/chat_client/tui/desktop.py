@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 import os
 import sys
 import webbrowser
+from typing import TYPE_CHECKING
 
 from chat_client.tui.attention import Alert
+
+if TYPE_CHECKING:
+    from desktop_notifier import DesktopNotifier
 
 NOTIFY_S = 3.0
 
@@ -33,12 +38,25 @@ def open_address(url: str) -> bool:
         return False
 
 
+class _Failures(logging.Handler):
+    """The library logs what fails, and what is logged would stand in the middle of the screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen = self.seen or record.levelno >= logging.WARNING
+
+
 class Notifications:
     """Notifications of the desktop. After the first that fails none is tried any more."""
 
     def __init__(self) -> None:
         bus = sys.platform != "linux" or "DBUS_SESSION_BUS_ADDRESS" in os.environ
         self._works = bus and "SSH_CONNECTION" not in os.environ
+        self._notifier: DesktopNotifier | None = None
+        self._failures = _Failures()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def show(self, alert: Alert) -> None:
@@ -53,10 +71,19 @@ class Notifications:
             from desktop_notifier import DesktopNotifier  # slow to import, and rarely needed
 
             async with asyncio.timeout(NOTIFY_S):
-                notifier = DesktopNotifier(app_name="Simple Chat", app_icon=None)
-                await notifier.send(title=alert.title, message=_plain(alert.text))
+                if self._notifier is None:
+                    _hush(self._failures)
+                    self._notifier = DesktopNotifier(app_name="Simple Chat", app_icon=None)
+                await self._notifier.send(title=alert.title, message=_plain(alert.text))
+            self._works = not self._failures.seen
         except Exception:  # whatever a desktop, its bus or its library may come up with
             self._works = False
+
+
+def _hush(handler: logging.Handler) -> None:
+    logger = logging.getLogger("desktop_notifier")
+    logger.propagate = False
+    logger.addHandler(handler)
 
 
 def _plain(text: str) -> str:

@@ -38,6 +38,9 @@ KEYS = (
 )
 
 
+HELP_COLUMNS = 84
+
+
 class Dialog(ModalScreen[str]):
     """A dialog; its result is "" where it was left with Esc or a click beside it."""
 
@@ -84,8 +87,11 @@ class Jump(Dialog):
 
     def offer(self, destinations: Sequence[Destination]) -> None:
         """More places became known."""
-        self._destinations = {each.title: each for each in destinations} | self._destinations
-        self._search(self.query_one(Input).value)
+        for each in destinations:
+            if each.title not in self._destinations or not self._destinations[each.title].note:
+                self._destinations[each.title] = each
+        if self.is_mounted:
+            self._search(self.query_one(Input).value)
 
     @on(Input.Changed)
     def search(self, event: Input.Changed) -> None:
@@ -168,7 +174,7 @@ class Help(Dialog):
             box.border_title = "Help"
             box.border_subtitle = "Esc closes"
             with VerticalScroll():
-                yield Static(_help(min(60, self.app.size.width * 94 // 100 - 5)), markup=False)
+                yield Static(_help(min(HELP_COLUMNS, self.app.size.width * 94 // 100) - 6), markup=False)
 
 
 def _help(columns: int) -> Content:
@@ -176,7 +182,7 @@ def _help(columns: int) -> Content:
     parts: list[Content] = []
     for heading, rows in (("Keys", KEYS), ("Commands", tuple(commands))):
         parts.append(Content.styled(f"{heading}\n", "bold $primary"))
-        width = min(max(len(left) for left, _ in rows) + 2, columns // 2)
+        width = min(max(len(left) for left, _ in rows) + 2, columns * 2 // 5)
         for left, right in rows:
             parts.append(Content.styled(pad(left, width - 1) + " ", "$foreground"))
             parts.append(Content.styled(f"{cut(right, columns - width)}\n", "$muted"))

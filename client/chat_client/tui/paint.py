@@ -18,7 +18,7 @@ from chat_client.rows import Row, RowKind, plural
 from chat_client.tui.cells import calm, cut, links, pad_left, wrap
 
 WIDE_COLUMNS_MIN = 58
-NAME_COLUMNS_MAX = 14
+NAME_COLUMNS_MAX = 12
 NAME_COLUMNS_MIN = 8
 TIME_COLUMNS = 5
 INDENT_COLUMNS = 6
@@ -122,7 +122,7 @@ def _text_columns(item: Item, columns: int) -> tuple[int, int]:
         return start, start
     row = item.row
     assert row is not None, "asked only of rows"
-    if row.said and item.follows:
+    if row.said and item.same_time:
         return INDENT_COLUMNS, INDENT_COLUMNS
     if row.said:
         label = min(cell_len(row.sender), columns // 3)
@@ -165,11 +165,13 @@ def _head(item: Item, row: Row, columns: int, whole: bool, state: str) -> Drawn:
     """What stands before the first row of the text."""
     names = name_columns(columns)
     hidden = item.follows and not whole
-    time = Piece(f"{row.time:{TIME_COLUMNS}} ", "follow-time" if item.follows else "time")
+    time = Piece(f"{row.time:{TIME_COLUMNS}} ", "mention" if row.mention else "time")
+    if item.same_time and not whole:
+        time = Piece(" " * INDENT_COLUMNS)
     if not names:
         if not row.said:
             return [time, Piece(f"{_SIGNS.get(row.kind, ' ')} ", _text_style(row))]
-        if item.follows:
+        if item.same_time:
             return [time]
         label = cut(row.sender, columns // 3)
         bot = [Piece(BOT, "bot")] if row.bot else []
@@ -192,7 +194,7 @@ def _marked(text: str, row: Row, name: str) -> Sequence[tuple[int, int, str]]:
     """The parts of a text with a style of their own: start, end and style, in order and apart."""
     if not row.said and row.kind is not RowKind.ANSWER:
         return ()
-    found = [(start, end, "link") for start, end in links(text)] if "://" in text else []
+    found = [(start, end, "address") for start, end in links(text)] if "://" in text else []
     if row.mention:
         for start, end in mention_spans(text, name):
             if not any(one < end and start < last for one, last, _ in found):
@@ -208,7 +210,7 @@ def _pieces(text: str, start: int, end: int, marked: Sequence[tuple[int, int, st
             continue
         if one > at:
             pieces.append(Piece(text[at:one], style))
-        act = f"link {text[one:last]}" if kind == "link" else ""
+        act = f"link {text[one:last]}" if kind == "address" else ""
         pieces.append(Piece(text[max(one, at) : min(last, end)], kind, act))
         at = min(last, end)
     if at < end:

@@ -69,23 +69,18 @@ class RoomsPanel(Panel):
                 if place.room == here:
                     highlighted = len(options)
                 options.append(Option(_entry(place, columns, place.room in muted), id=place.room))
-        what = [(p.room, p.unread, p.mentions, _present(p), p.room in muted) for p in places], here, columns
+        what = [(p.room, p.unread, p.mentions, p.other_here, p.room in muted) for p in places], here, columns
         self.put(what, options, highlighted)
-
-
-def _present(place: Place) -> bool:
-    """In a direct conversation: whether the other one is there."""
-    return place.title.removeprefix("@") in place.names
 
 
 def _entry(place: Place, columns: int, muted: bool) -> Content:
     count = unread(place)
-    sign = {RoomKind.PUBLIC: "", RoomKind.PRIVATE: "", RoomKind.DIRECT: "● " if _present(place) else "○ "}[
+    sign = {RoomKind.PUBLIC: "", RoomKind.PRIVATE: "", RoomKind.DIRECT: "● " if place.other_here else "○ "}[
         place.kind
     ]
     name = place.title.removeprefix("@") if place.kind is RoomKind.DIRECT else place.title
     room = columns - cell_len(count) - cell_len(sign) - (2 if muted else 0) - 1
-    mark = Content.styled(sign, "$success" if _present(place) else "$muted")
+    mark = Content.styled(sign, "$success" if place.other_here else "$muted")
     label = Content.styled(pad(name, room), "bold $foreground" if place.unread and not muted else "")
     badge = Content.styled(count, "bold $accent" if place.mentions else "bold $primary")
     return Content.assemble(mark, label, Content.styled(" z" if muted else "", "$muted"), " ", badge)
@@ -148,7 +143,7 @@ class TitleBar(Widget):
             left += [(f"  {kind}", "$muted")] if kind else []
             if place.kind is RoomKind.DIRECT:
                 left.append(
-                    ("  here" if _present(place) else "  away", "$success" if _present(place) else "$muted")
+                    ("  here" if place.other_here else "  away", "$success" if place.other_here else "$muted")
                 )
             else:
                 left.append((f"  {place.count} here", "$muted"))
@@ -197,7 +192,7 @@ class Banner(Static):
             )
         else:
             content = Content(cut(text, columns))
-        self.update(content)
+        self.update(content, layout=False)
 
 
 class Hints(Static):
@@ -216,5 +211,6 @@ class Hints(Static):
             Content.assemble(
                 Content.styled(left, "bold $warning" if urgent else ""), "  " if below else "",
                 Content.styled(below, "bold $primary"),
-            )
+            ),
+            layout=False,
         )  # fmt: skip

@@ -103,7 +103,6 @@ TranscriptView {
     padding: 0 0 0 1;
 }
 TranscriptView > .transcript--time { color: $muted; }
-TranscriptView > .transcript--follow-time { color: $faint; }
 TranscriptView > .transcript--text { color: $foreground; }
 TranscriptView > .transcript--notice { color: $secondary; }
 TranscriptView > .transcript--presence { color: $muted; }
@@ -125,7 +124,7 @@ TranscriptView > .transcript--button { color: $background; background: $error; t
 
 Composer {
     height: auto;
-    min-height: 3;
+    min-height: 2;
     max-height: 10;
     border: none;
     border-top: solid $faint;
@@ -160,6 +159,7 @@ Dialog > Vertical {
     border-subtitle-color: $muted;
     padding: 0 1;
 }
+Help > Vertical { width: 84; }
 Dialog Input { border: none; height: 1; padding: 0; margin: 0 0 1 0; background: $panel; }
 Dialog Input:focus { border: none; background-tint: $foreground 0%; }
 Dialog OptionList {

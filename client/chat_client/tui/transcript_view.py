@@ -24,7 +24,7 @@ NEAR_THE_TOP_ROWS = 3
 ABOVE_THE_MARK_ROWS = 2
 
 _STYLES = (
-    "time", "follow-time", "text", "notice", "presence", "fold", "link", "answer", "problem", "address",
+    "time", "text", "notice", "presence", "fold", "link", "answer", "problem", "address",
     "mention", "pending", "state", "bot", "day", "day-rule", "new", "new-rule", "top", "button",
 )  # fmt: skip
 
@@ -52,8 +52,10 @@ class TranscriptView(ScrollView, can_focus=False):
         self._page = Page()
         self._version = -1
         self._columns = 0
+        self._items: Sequence[Item] = ()
         self._starts: list[int] = []  # the row at which each item that is laid out begins
         self._rows = 0  # of all these
+        self._stays_at_end = True
         self._tail: Sequence[Drawn] = ()
         self._drawn: OrderedDict[tuple[Item, bool], list[Drawn]] = OrderedDict()
 
@@ -82,7 +84,8 @@ class TranscriptView(ScrollView, can_focus=False):
 
     @property
     def at_end(self) -> bool:
-        return self.scroll_offset.y >= self._end - 1
+        """Whether it stays at the end, whatever comes and however the terminal is resized."""
+        return self._stays_at_end
 
     @property
     def near_top(self) -> bool:
@@ -95,15 +98,18 @@ class TranscriptView(ScrollView, can_focus=False):
 
     def to_end(self) -> None:
         self.scroll_to(y=self._end, animate=False)
+        self._stays_at_end = True
 
     @property
     def _end(self) -> int:
         return max(0, self._rows + len(self._tail) - self.scrollable_content_region.height)
 
     def _to_mark(self) -> None:
-        for item, start in zip(self._page.items, self._starts, strict=False):
+        for item, start in zip(self._items, self._starts, strict=False):
             if item.kind is ItemKind.NEW:
-                self.scroll_to(y=min(self._end, max(0, start - ABOVE_THE_MARK_ROWS)), animate=False)
+                y = min(self._end, max(0, start - ABOVE_THE_MARK_ROWS))
+                self.scroll_to(y=y, animate=False)
+                self._stays_at_end = y >= self._end - 1
                 return
 
     # ------------------------------------------------------------------ laying out
@@ -111,6 +117,7 @@ class TranscriptView(ScrollView, can_focus=False):
     def _lay_out(self) -> None:
         """Find where each item begins; only items that are new are measured."""
         columns, items = self.columns, self._page.items
+        self._items = items  # a page that is made anew meanwhile has another list
         if self._page.version != self._version or columns != self._columns:
             self._starts.clear()
             self._rows = 0
@@ -127,27 +134,25 @@ class TranscriptView(ScrollView, can_focus=False):
         """The first row item in sight, and how far from the top it stands."""
         top = self.scroll_offset.y
         for index in range(max(0, bisect_right(self._starts, top) - 1), len(self._starts)):
-            item = self._page.items[index]
+            item = self._items[index]
             if item.kind is ItemKind.ROW:
                 return item, self._starts[index] - top
         return None
 
     def _to_anchor(self, item: Item, distance: int) -> None:
-        if item in self._page.items:
-            start = self._starts[self._page.items.index(item)]
+        if item in self._items:
+            start = self._starts[self._items.index(item)]
             self.scroll_to(y=max(0, start - distance), animate=False)
 
     def on_resize(self, _: events.Resize) -> None:
         if self.columns != self._columns:
             self.show(self._page, self._tail)
-        elif self._was_at_end:
+        elif self.at_end:
             self.to_end()
-
-    _was_at_end = True
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        self._was_at_end = self.at_end
+        self._stays_at_end = self.scroll_offset.y >= self._end - 1
         self.post_message(self.Moved())
 
     # ------------------------------------------------------------------ drawing
@@ -167,7 +172,7 @@ class TranscriptView(ScrollView, can_focus=False):
             below = line - self._rows
             return self._tail[below] if below < len(self._tail) else []
         index = bisect_right(self._starts, line) - 1
-        item = self._page.items[index]
+        item = self._items[index]
         rows = self._draw(item, whole=topmost and line == self._starts[index])
         row = line - self._starts[index]
         return rows[row] if row < len(rows) else []
@@ -207,7 +212,7 @@ class TranscriptView(ScrollView, can_focus=False):
             line = event.style.meta.get("offset", (0, 0))[1]
             index = bisect_right(self._starts, line) - 1
             if 0 <= index < len(self._starts):
-                self.post_message(self.Acted(act, self._page.items[index]))
+                self.post_message(self.Acted(act, self._items[index]))
 
     def selection_updated(self, selection: Selection | None) -> None:
         self.refresh()
