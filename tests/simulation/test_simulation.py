@@ -25,7 +25,7 @@ from chat_protocol.messages import Entry, Said, Stored
 from tests.simulation.history import Violation
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("SEEDS", "200"))
+SEEDS = int(os.environ.get("SEEDS", "500"))
 CHOSEN = os.environ.get("SEED")
 
 
