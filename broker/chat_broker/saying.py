@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Raw
-
 from chat_broker.log import Answer, OnceKey, Sender, SenderKey
 from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
 from chat_broker.sends import say_digest
 from chat_broker.state import State, no_such_room
-from chat_protocol.codec import encode_lines
 from chat_protocol.errors import BadText, Code
 from chat_protocol.messages import SAY_BYTES_MAX, Say, Stored
 from chat_protocol.names import are_sound, check_text
@@ -40,13 +37,12 @@ def _taken_together(state: State, session: Session, run: Sequence[Say]) -> bool:
     if not _follow_each_other(run, sender.last) or state.sends.is_forgotten(key, state.now.wall):
         return False
     lines = run[0].lines if len(run) == 1 else [line for message in run for line in message.lines]
-    if not are_sound(lines, limits.line_bytes, limits.line_rows):
+    if not are_sound(lines, limits.line_bytes, limits.line_rows, SAY_BYTES_MAX):
         return False
-    bodies = encode_lines(lines)
-    if sum(map(len, bodies)) > SAY_BYTES_MAX or not state.has_allowance(session, len(lines)):
+    if not state.has_allowance(session, len(lines)):
         return False
-    first = state.propose_lines(room, bodies, account)
-    _record(state, session, key, _answers(run, bodies, first, state.now.wall))
+    first = state.propose_lines(room, lines, account)
+    _record(state, session, key, _answers(run, first, state.now.wall))
     return True
 
 
@@ -59,15 +55,13 @@ def _follow_each_other(run: Sequence[Say], last: int) -> bool:
     return True
 
 
-def _answers(run: Sequence[Say], bodies: list[Raw], first: int, at: int) -> dict[int, Answer]:
+def _answers(run: Sequence[Say], first: int, at: int) -> dict[int, Answer]:
     """Each Say's answer, the lines of all being stored from seq `first` on."""
     answers: dict[int, Answer] = {}
-    begin = 0
     for message in run:
         count = len(message.lines)
-        digest = say_digest(bodies[begin : begin + count])
-        answers[message.request] = Answer(digest, first + begin, count, at)
-        begin += count
+        answers[message.request] = Answer(say_digest(message.lines), first, count, at)
+        first += count
     return answers
 
 
@@ -76,8 +70,7 @@ def _judge(state: State, session: Session, message: Say) -> None:
     if name is None:
         return
     key = SenderKey(session.account.id, session.instance, name)
-    bodies = encode_lines(message.lines)
-    sender, digest = state.sends.sender(key), say_digest(bodies, message.once)
+    sender, digest = state.sends.sender(key), say_digest(message.lines, message.once)
     if _answered_before(state, session, message, key, sender, digest):
         return
     if _is_forgotten(state, session, message, key):
@@ -102,7 +95,7 @@ def _judge(state: State, session: Session, message: Say) -> None:
         return
     room = reach(state, session, message.request, name)
     if room is not None:
-        answer = _store(state, session, message, bodies, room, digest)
+        answer = _store(state, session, message, room, digest)
         _record(state, session, key, {message.request: answer})
 
 
@@ -172,10 +165,8 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
     return state.may_spend(session, message.request, len(message.lines))
 
 
-def _store(
-    state: State, session: Session, message: Say, bodies: list[Raw], room: Room, digest: bytes
-) -> Answer:
-    first = state.propose_lines(room, bodies, session.account)
+def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
+    first = state.propose_lines(room, message.lines, session.account)
     answer = Answer(digest, first, len(message.lines), state.now.wall)
     if message.once is not None:
         once = OnceKey(session.account.id, room.name, message.once)

@@ -34,6 +34,7 @@ from chat_broker.log import (
     Result,
     Sender,
     SenderKey,
+    Stretch,
     entries_after,
 )
 from chat_broker.sqlite_log import SqliteLog
@@ -169,7 +170,7 @@ class _Machine:
                 raise Violation(f"batch {result.ticket} was refused: {result.error}")
         if disk.after_cut is None:
             self.stored = len(self.batches)
-            self.lines += sum(len(one) for batch in group for one in batch.entries.values())
+            self.lines += sum(len(one) for batch in group for some in batch.entries.values() for one in some)
             self.found["acknowledged_batches"] += len(group)
         self.found["batches"] += len(group)
 
@@ -178,10 +179,9 @@ class _Machine:
         batch = Batch(len(self.batches) + 1, NOW + len(self.batches))
         for room in rng.sample(ROOMS, rng.randint(1, len(ROOMS))):
             head = self.ahead.read(room, 0, 1).head
-            batch.entries[room] = [
-                _entry(rng, room, seq) for seq in range(head + 1, head + 1 + rng.choice((1, 1, 3, 40)))
-            ]
-            head = batch.entries[room][-1].seq
+            seqs = range(head + 1, head + 1 + rng.choice((1, 1, 3, 40)))
+            batch.entries[room] = [Stretch.of([_entry(rng, room, seq) for seq in seqs])]
+            head = seqs[-1]
             if rng.random() < 0.2:
                 batch.folds[room] = Fold(head, rng.randbytes(rng.choice((10, 2_000, 20_000))))
             elif (fold := self.ahead.fold(room)) is not None and rng.random() < 0.2:

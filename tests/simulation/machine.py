@@ -49,9 +49,12 @@ class Disk(MemoryLog):
     def _store(self, batch: Batch) -> StorageError | None:
         error = super()._store(batch)
         if error is None:
-            stored = {room: entries[-1].seq for room, entries in batch.entries.items()}
-            self._history.note("disk", "stores", stored)
-            self._history.stored(batch.entries, batch.trims)
+            entries = {
+                room: [entry for one in stretches for entry in one.entries()]
+                for room, stretches in batch.entries.items()
+            }
+            self._history.note("disk", "stores", {room: some[-1].seq for room, some in entries.items()})
+            self._history.stored(entries, batch.trims)
         else:
             self._history.note("disk", "fails", batch.ticket)
         return error

@@ -141,7 +141,7 @@ def let_changes_cancel_out(patch: pytest.MonkeyPatch) -> None:
         (acknowledge_before_commit, 3),
         (store_every_request, 20),
         (store_in_any_order, 20),
-        (forget_nothing, 100),
+        (forget_nothing, 200),
         (say_again_under_another_id, 20),
         (say_again_as_another_instance, 200),
         (tell_of_no_heads, 20),
