@@ -187,6 +187,16 @@ class ChatClient:
         return self._session.name
 
     @property
+    def home(self) -> Path:
+        """The folder with keys and known brokers."""
+        return self._home.path
+
+    @property
+    def broker_key(self) -> bytes:
+        """The broker's public key."""
+        return self._address.key or b""
+
+    @property
     def link(self) -> Link:
         return self._session.link
 
