@@ -18,8 +18,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from chat_client.bots.answering import HeardLine, Joined, Mouth, speak
 from chat_client.bots.dispatching import ON_RESTART, Dispatcher, OnRestart
 from chat_client.bots.folder import BotFolder
 from chat_client.bots.handlers import Handlers, Timer
+from chat_client.bots.loading import is_loading
 from chat_client.bots.running import Runner
 from chat_client.client import ChatClient
 from chat_client.events import Position
@@ -165,10 +166,22 @@ class Bot:
 
     # ------------------------------------------------------------------ running
 
+    @contextmanager
+    def replaying(self, mouth: Mouth, folder: BotFolder) -> Iterator[Dispatcher]:
+        """Let the bot speak through `mouth` instead of a connection, for as long as the block runs; it is
+        given lines by the dispatcher."""
+        self._mouth, self._folder = mouth, folder
+        try:
+            yield Dispatcher(self.handlers, self.name, mouth, timeout_s=self.handler_timeout_s)
+        finally:
+            self._mouth = self._folder = None
+
     def run(self) -> None:
         """Run until SIGTERM or Ctrl-C, through restarts of the broker and before it is there. What cannot be
         helped by waiting (the name is another's, banned, …) is told in a sentence, and ends the process with
         the exit code that chat-client has for it."""
+        if is_loading.get():
+            return  # somebody wants the bot, and not to run it
         _show_log()
         try:
             code = asyncio.run(self._run())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from chat_client import cli_account, cli_scripts
+from chat_client import cli_account, cli_bots, cli_scripts
 from chat_client.cli_options import Common, as_room, option
 from chat_client.cli_running import die_of, explain_error, run_command
 from chat_protocol.errors import BadName, ChatError, Refused
@@ -21,6 +21,8 @@ COMMANDS = (
     cli_scripts.tail,
     cli_scripts.users,
     cli_scripts.rooms,
+    cli_bots.execute,
+    cli_bots.replay,
     cli_account.invite,
     cli_account.devices,
     cli_account.revoke,

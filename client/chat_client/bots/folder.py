@@ -45,6 +45,11 @@ class BotFolder:
         """The folder of the bot `name` at a broker."""
         return cls(home / "bots" / fingerprint(broker) / name.lower())
 
+    @property
+    def has_handled(self) -> bool:
+        """Whether anything was ever handled."""
+        return bool(self._handled)
+
     def handled(self, room: str) -> Handled | None:
         """How far a room was handled; None if it never was."""
         return self._handled.get(room)
