@@ -79,12 +79,17 @@ class Runner:
             for task in (reading, stopped, *self._tasks, *self._workers()):
                 task.cancel()
             await asyncio.gather(reading, stopped, *self._tasks, *self._workers(), return_exceptions=True)
-            self._folder.save()
+            self._save()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a part of the bot has failed", exc_info=task.exception())
 
     def _workers(self) -> list[asyncio.Task[None]]:
         return [room.worker for room in self._rooms.values() if room.worker is not None]
@@ -156,7 +161,7 @@ class Runner:
             )
             room.skips = opened.head
             self._folder.move(opened.room, epoch, opened.head)
-        self._folder.save()
+        self._save()
 
     # ------------------------------------------------------------------ what happens
 
