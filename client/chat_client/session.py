@@ -39,12 +39,12 @@ from chat_protocol.messages import (
     Hello,
     Limits,
     Marked,
-    Message,
     Opened,
     Ping,
     Pong,
     Refusal,
     Reply,
+    Request,
     RoomInfo,
     RoomList,
     Rooms,
@@ -116,7 +116,7 @@ class Session:
         self.epoch = b""
         self.account = 0
         self.bad_seals = 0
-        self.outgoing: list[Message] = []
+        self.outgoing: list[Request] = []
         self.actions: list[Action] = []
         self.answers: list[Answered] = []
         self.events: deque[Event] = deque()
