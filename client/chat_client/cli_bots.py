@@ -24,7 +24,7 @@ def _as_rooms(
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @option(
     "--room",
-    "rooms",
+    "room",
     multiple=True,
     callback=_as_rooms,
     metavar="ROOM",
@@ -42,7 +42,7 @@ def _as_rooms(
 @timeout_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def execute(common: Common, rooms: tuple[str, ...], since: str, command: tuple[str, ...]) -> None:
+def execute(common: Common, room: tuple[str, ...], since: str, command: tuple[str, ...]) -> None:
     """Run COMMAND as a bot: what happens goes to its stdin, what it writes is said.
 
     It reads one JSON object a line, as `tail --json` prints them, with bot, hops and replayed besides, and
@@ -62,7 +62,7 @@ def execute(common: Common, rooms: tuple[str, ...], since: str, command: tuple[s
             executor = Executor(
                 chat,
                 command,
-                rooms or (common.room,),
+                room or (common.room,),
                 since=0 if since == "all" else since,
                 timeout_s=common.timeout_s,
                 complain=complain,
@@ -89,6 +89,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @json_option
 @option(
     "--since",
+    envvar="CHAT_SINCE",
     default="all",
     show_default=True,
     callback=_since,
