@@ -6,8 +6,8 @@ After one failed, every batch appended later fails too, until the hub has rebuil
 `recover`. Reads see what is stored, never what is only on its way.
 
 Beside the entries a batch carries what must change with them in the same transaction: each sender's
-answers (SPEC.md, "Exactly once"), `once` keys, and folds: a room's state at a seq, so that a start
-need not read its whole history and retention never forgets members.
+answers (SPEC.md, "Exactly once"), `once` keys, read markers, and folds: a room's state at a seq, so that
+a start need not read its whole history and retention never forgets members.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ class OnceKey(NamedTuple):
     account: int
     room: str
     key: bytes  # 16 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MarkKey:
+    """Whose read marker, and where."""
+
+    account: int
+    room: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +116,12 @@ class Batch:
     entries: dict[str, list[Stretch]] = field(default_factory=dict)
     senders: dict[SenderKey, Sender] = field(default_factory=dict)
     onces: dict[OnceKey, Answer] = field(default_factory=dict)
+    marks: dict[MarkKey, int] = field(default_factory=dict)  # -> the seq read; the room has entries
     folds: dict[str, Fold] = field(default_factory=dict)
     trims: dict[str, int] = field(default_factory=dict)  # room -> newest seq that may go; needs a fold there
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.senders or self.onces or self.folds or self.trims)
+        return bool(self.entries or self.senders or self.onces or self.marks or self.folds or self.trims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,9 @@ class Log(Protocol):
         """What is stored of an instance's sends into a room; a copy the caller may change."""
 
     def once(self, key: OnceKey) -> Answer | None: ...
+
+    def mark(self, key: MarkKey) -> int:
+        """The seq up to which an account has read a room; 0 if nothing is stored. Raises StorageError."""
 
     def backup(self, path: str, ticket: int) -> None:
         """Write a backup of what is stored now; the outcome comes from `take_results`."""
@@ -207,6 +219,7 @@ class MemoryLog:
         self._rooms: dict[str, _MemoryRoom] = {}
         self._senders: dict[SenderKey, Sender] = {}
         self._onces: dict[OnceKey, Answer] = {}
+        self._marks: dict[MarkKey, int] = {}
 
     def append(self, batch: Batch) -> None:
         self.waiting.append(batch)
@@ -249,6 +262,7 @@ class MemoryLog:
         for key, sender in batch.senders.items():
             self._senders[key] = Sender(sender.last, OrderedDict(sender.answers))
         self._onces.update(batch.onces)
+        self._marks.update(batch.marks)
         self._room_left -= size
         return None
 
@@ -283,6 +297,9 @@ class MemoryLog:
 
     def once(self, key: OnceKey) -> Answer | None:
         return self._onces.get(key)
+
+    def mark(self, key: MarkKey) -> int:
+        return self._marks.get(key, 0)
 
     def backup(self, path: str, ticket: int) -> None:
         self._results.append(Result(ticket, StorageError("a log in memory has no backup")))

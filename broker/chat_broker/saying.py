@@ -11,7 +11,7 @@ from chat_broker.roster import Session
 from chat_broker.sends import say_digest
 from chat_broker.state import State, no_such_room
 from chat_protocol.errors import BadText, Code
-from chat_protocol.messages import SAY_BYTES_MAX, Say, Stored
+from chat_protocol.messages import HOPS_MAX, SAY_BYTES_MAX, Say, Stored
 from chat_protocol.names import are_sound, check_text
 
 
@@ -41,18 +41,21 @@ def _taken_together(state: State, session: Session, run: Sequence[Say]) -> bool:
         return False
     if not state.has_allowance(session, len(lines)):
         return False
-    first = state.propose_lines(room, lines, account)
+    first = state.propose_lines(room, lines, account, run[0].hops)
     _record(state, session, key, _answers(run, first, state.now.wall))
     return True
 
 
 def _follow_each_other(run: Sequence[Say], last: int) -> bool:
-    """Whether each names the one before it, and none has a `once` key."""
+    """Whether each names the one before it, none has a `once` key, and all have the same hops."""
+    hops = run[0].hops
     for message in run:
         if message.prev != last or message.request <= last or message.once is not None:
             return False
+        if message.hops != hops:
+            return False
         last = message.request
-    return True
+    return hops <= HOPS_MAX
 
 
 def _answers(run: Sequence[Say], first: int, at: int) -> dict[int, Answer]:
@@ -60,7 +63,7 @@ def _answers(run: Sequence[Say], first: int, at: int) -> dict[int, Answer]:
     answers: dict[int, Answer] = {}
     for message in run:
         count = len(message.lines)
-        answers[message.request] = Answer(say_digest(message.lines), first, count, at)
+        answers[message.request] = Answer(say_digest(message.lines, hops=message.hops), first, count, at)
         first += count
     return answers
 
@@ -70,7 +73,7 @@ def _judge(state: State, session: Session, message: Say) -> None:
     if name is None:
         return
     key = SenderKey(session.account.id, session.instance, name)
-    sender, digest = state.sends.sender(key), say_digest(message.lines, message.once)
+    sender, digest = state.sends.sender(key), say_digest(message.lines, message.once, message.hops)
     if _answered_before(state, session, message, key, sender, digest):
         return
     if _is_forgotten(state, session, message, key):
@@ -159,6 +162,8 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
             check_text(line, line_bytes=limits.line_bytes, line_rows=limits.line_rows)
         if sum(len(line.encode()) for line in message.lines) > SAY_BYTES_MAX:
             raise BadText(Code.LINE_TOO_LONG, f"what is said at once has at most {SAY_BYTES_MAX} bytes")
+        if message.hops > HOPS_MAX:
+            raise BadText(Code.TOO_MANY_HOPS, f"bots have answered bots {HOPS_MAX} times in a row: enough")
     except BadText as error:
         state.refuse_now(session.peer, message.request, error.code, str(error))
         return False
@@ -166,7 +171,7 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
 
 
 def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
-    first = state.propose_lines(room, message.lines, session.account)
+    first = state.propose_lines(room, message.lines, session.account, message.hops)
     answer = Answer(digest, first, len(message.lines), state.now.wall)
     if message.once is not None:
         once = OnceKey(session.account.id, room.name, message.once)

@@ -28,10 +28,10 @@ def new_instance(wall: int, random: bytes) -> bytes:
     return wall.to_bytes(8, "big") + random
 
 
-def say_digest(lines: list[str], once: bytes | None = None) -> bytes:
-    """What makes two Says the same: their lines and `once` key. It finds a client that takes one request
-    for another, and protects nobody else: a checksum and a length do."""
-    what = _encoder.encode((lines, once))
+def say_digest(lines: list[str], once: bytes | None = None, hops: int = 0) -> bytes:
+    """What makes two Says the same: their lines, `once` key and hops. It finds a client that takes one
+    request for another, and protects nobody else: a checksum and a length do."""
+    what = _encoder.encode((lines, once, hops))
     return _DIGEST.pack(zlib.crc32(what), len(what))
 
 

@@ -29,6 +29,7 @@ from chat_broker.log import (
     entries_after,
     entry_bytes,
 )
+from chat_broker.marks import Marks
 from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
@@ -74,6 +75,7 @@ class State:
         self.process_invite: bytes | None = None  # public key of the invite that lives as long as we do
         self.roster = Roster(settings.lease_s)
         self.sends = Sends(log, settings.limits.says_in_flight)
+        self.marks = Marks(log)
         self.replies: list[tuple[bytes, Message]] = []
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.backups: dict[int, tuple[bytes, Session, int]] = {}
@@ -175,14 +177,14 @@ class State:
         self._count(self._open, entry_bytes(entry))
         return entry
 
-    def propose_lines(self, room: Room, lines: list[str], by: Account) -> int:
+    def propose_lines(self, room: Room, lines: list[str], by: Account, hops: int) -> int:
         """Append what somebody said, all of it at once; returns the first line's seq."""
         first = room.head + 1
-        data = pack_lines(first, self.now.wall, by.id, by.name, lines)
+        data = pack_lines(first, self.now.wall, by.id, by.name, lines, hops)
         if len(data) > ENTRIES_BYTES_MAX - ARRAY_HEAD_BYTES and len(lines) > 1:
             half = len(lines) // 2
-            self.propose_lines(room, lines[:half], by)
-            self.propose_lines(room, lines[half:], by)
+            self.propose_lines(room, lines[:half], by, hops)
+            self.propose_lines(room, lines[half:], by, hops)
             return first
         room.apply_lines(first, len(lines))
         self._open.add(room.name, Stretch(first, room.head, data))
@@ -390,6 +392,7 @@ class State:
             self.storage_error = None
             self.note("storage_recovered")
         self.sends.stored(pending.batch.ticket)
+        self.marks.settle(pending.batch.marks)
         for room, stretches in pending.batch.entries.items():
             if room == SERVER_ROOM:
                 self.accounts.settle(stretches[-1].last)
@@ -429,6 +432,7 @@ class State:
                     self.reply_now(one.peer, Refusal(request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
+        self.marks.forget()
         self._reload(touched)
         for pending in doomed:
             for one in pending.waiting:

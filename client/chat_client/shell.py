@@ -7,10 +7,11 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 
 from chat_client import events as ev
 from chat_client.client import ChatClient, failure
+from chat_client.entries_json import entry_fields
 from chat_client.events import Line, Link, Notice
 from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
 from chat_client.typed import typed_lines
@@ -149,19 +150,7 @@ def explain(error: ChatError) -> Outcome:
 
 
 def _json(event: Line | Notice) -> str:
-    at = datetime.fromtimestamp(event.at / 1_000, UTC).isoformat(timespec="milliseconds")
-    return json.dumps(
-        {
-            "room": event.title,
-            "epoch": event.epoch.hex(),
-            "seq": event.seq,
-            "at": at.replace("+00:00", "Z"),
-            "from": event.sender,
-            "kind": "line" if isinstance(event, Line) else event.kind,
-            "text": event.text,
-        },
-        ensure_ascii=False,
-    )
+    return json.dumps(entry_fields(event), ensure_ascii=False)
 
 
 def _plain(event: Line | Notice) -> str:

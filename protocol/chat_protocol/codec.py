@@ -148,10 +148,11 @@ def pack_entries(entries: list[Entry]) -> bytes:
     return _without_head(_encoder.encode(entries), len(entries))
 
 
-def pack_lines(first: int, at: int, account: int, sender: str, lines: list[str]) -> bytes:
+def pack_lines(first: int, at: int, account: int, sender: str, lines: list[str], hops: int = 0) -> bytes:
     """The same for lines of one sender, from seq `first` on. No object is made for each."""
     kind = EntryKind.LINE.value
-    rows = [(seq, at, account, sender, kind, (line,)) for seq, line in enumerate(lines, first)]
+    more = (hops,) if hops else ()
+    rows = [(seq, at, account, sender, kind, (line, *more)) for seq, line in enumerate(lines, first)]
     return _without_head(_encoder.encode(rows), len(rows))
 
 
@@ -184,11 +185,14 @@ def decode_entries(data: bytes) -> list[Entry]:
         raise BadFrame(f"not entries: {error}") from error
 
 
-def line_text(entry: Entry) -> str | None:
+def read_line(entry: Entry) -> Line | None:
     """What was said, or None if the entry is no line (or one this version cannot read)."""
-    if entry.kind != EntryKind.LINE:
-        return None
-    line = decode_body(entry, Line)
+    return decode_body(entry, Line) if entry.kind == EntryKind.LINE else None
+
+
+def line_text(entry: Entry) -> str | None:
+    """The text of a line, or None if the entry is none."""
+    line = read_line(entry)
     return line.text if line else None
 
 

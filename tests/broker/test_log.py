@@ -21,6 +21,7 @@ from chat_broker.log import (
     Batch,
     Fold,
     Log,
+    MarkKey,
     MemoryLog,
     OnceKey,
     Result,
@@ -183,6 +184,19 @@ def test_a_batch_larger_than_any_page(subject: Subject) -> None:
     subject.reopen()
     assert encode_entries(list(entries_after(subject.log, "#lobby", 0))) == encode_entries(entries)
     assert [entry.seq for entry in subject.log.read("#lobby", 2_997, 9).entries] == [2_998, 2_999, 3_000]
+
+
+def test_a_read_marker_is_the_newest_that_was_stored(subject: Subject) -> None:
+    bob = MarkKey(7, "#lobby")
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 9), "#den": told(1, 1)}, marks={bob: 3}))
+    subject.append(Batch(0, NOW, marks={bob: 5}))
+    subject.append(Batch(0, NOW, marks={bob: 9, MarkKey(7, "#den"): 1}))
+    assert not any(result.error for result in subject.results(2))
+    for _ in range(2):
+        assert subject.log.mark(bob) == 9
+        assert subject.log.mark(MarkKey(7, "#den")) == 1
+        assert subject.log.mark(MarkKey(8, "#lobby")) == subject.log.mark(MarkKey(7, "#none")) == 0
+        subject.reopen()
 
 
 def test_senders_and_once_keys_are_stored_with_their_entries(subject: Subject) -> None:

@@ -27,6 +27,7 @@ from chat_broker.log import (
     Answer,
     Batch,
     Fold,
+    MarkKey,
     OnceKey,
     Result,
     Sender,
@@ -36,7 +37,7 @@ from chat_broker.log import (
 )
 from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS
 from chat_broker.sqlite_log import SqliteLog
-from chat_protocol.codec import encode_entries, encode_plain
+from chat_protocol.codec import encode_entries, encode_plain, line_text
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import Entry, EntryKind, Line
 from tests.broker.bench import packed
@@ -44,6 +45,7 @@ from tests.broker.bench import packed
 NOW = 1_790_000_000_000
 KEY = SenderKey(7, bytes(range(16)), "#lobby")
 ONCE = OnceKey(7, "#lobby", b"k" * 16)
+MARK = MarkKey(7, "#lobby")
 KEYS = {"broker.key": b"secret" * 8, "operator.key": bytes(32)}
 WAIT_S = 10.0
 
@@ -115,6 +117,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
             batch.senders = {KEY: Sender(number, answers), SenderKey(8, bytes(16), SERVER_ROOM): Sender(1)}
             batch.onces = {OnceKey(7, "#lobby", bytes([number] * 16)): answers[0]}
+            batch.marks = {MARK: 10 * number, MarkKey(8, SERVER_ROOM): 1}
             log.append(batch)
         fold = Fold(60, b"members" * 500)
         log.append(Batch(12, NOW, folds={"#lobby": fold}, trims={"#lobby": 33}))
@@ -136,6 +139,7 @@ def everything(log: SqliteLog) -> dict[str, object]:
         found[room] = encode_entries(list(entries_after(log, room, 0))), span.first, span.head, log.fold(room)
     found["senders"] = log.sender(KEY), log.sender(SenderKey(8, bytes(16), SERVER_ROOM))
     found["onces"] = [log.once(OnceKey(7, "#lobby", bytes([number] * 16))) for number in range(12)]
+    found["marks"] = log.mark(MARK), log.mark(MarkKey(8, SERVER_ROOM))
     return found
 
 
@@ -234,10 +238,36 @@ def test_another_programs_database(tmp_path: Path) -> None:
 def test_a_newer_versions_log(sound: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     with edited(tmp_path) as database:
-        row = (zlib.crc32(b"format\x002"), b"2")
+        row = (zlib.crc32(b"format\x003"), b"3")
         database.execute("UPDATE meta SET crc = ?, value = ? WHERE name = 'format'", row)
         database.execute("CREATE TABLE reactions (a)")
     assert "newer version" in refusal(tmp_path)
+
+
+def test_a_log_of_the_time_before_read_markers(sound: Path, tmp_path: Path) -> None:
+    """Is opened as it is, and keeps them from then on; so is a backup of that time."""
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    with edited(tmp_path) as database:
+        database.execute("DROP TABLE marks")
+        row = (zlib.crc32(b"format\x001"), b"1")
+        database.execute("UPDATE meta SET crc = ?, value = ? WHERE name = 'format'", row)
+    shutil.copy(tmp_path / "chat.db", tmp_path / "old.db")
+    keeper = Keeper(tmp_path)
+    before = everything(keeper.log)
+    assert before.pop("marks") == (0, 0)
+    assert keeper.store(Batch(0, NOW, marks={MARK: 40})) is None
+    keeper.log.close()
+    with closing(SqliteLog(tmp_path)) as log:
+        after = everything(log)
+        assert after.pop("marks") == (40, 0)
+        assert after == before
+    (tmp_path / "restored").mkdir()
+    shutil.copy(tmp_path / "old.db", tmp_path / "restored" / "chat.db")
+    with edited(tmp_path / "restored") as database:
+        database.execute("INSERT INTO meta VALUES ('backup', ?, x'31')", (zlib.crc32(b"backup\x001"),))
+    with closing(SqliteLog(tmp_path / "restored")) as log:
+        assert log.restored
+        assert log.mark(MARK) == 0
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
@@ -307,7 +337,9 @@ def test_any_flipped_bit_is_found_or_harmless(sound: Path, tmp_path: Path) -> No
     assert all("damaged" in text and "nothing was changed" in text for text in sentences)
 
 
-@pytest.mark.parametrize("kept", [1, 60, 99, 512, 4_096, 8_192, 0.3, 0.5, 0.9, -1])
+@pytest.mark.parametrize(
+    "kept", [1, 60, 99, 512, 4_096, 8_192, 0.3, 0.5, 0.9, -2]
+)  # its last byte is 0, as what is read behind it
 def test_a_truncated_file_is_refused(sound: Path, tmp_path: Path, kept: float) -> None:
     data = (sound / "chat.db").read_bytes()
     cut = data[: int(len(data) * kept) if 0 < kept < 1 else int(kept)]
@@ -332,9 +364,12 @@ def test_a_truncated_file_is_refused(sound: Path, tmp_path: Path, kept: float) -
         ("DELETE FROM folds", "the state of #lobby after seq 33 went missing"),
         ("UPDATE senders SET last = 3 WHERE account = 7", "account 7 sent to #lobby"),
         ("UPDATE onces SET key = zeroblob(17) WHERE key = zeroblob(16)", "account 7 sent to #lobby"),
+        ("UPDATE marks SET seq = seq + 1 WHERE account = 7", "how far account 7 has read #lobby"),
+        ("UPDATE marks SET no = 99 WHERE account = 8", "how far account 8 has read an unknown room"),
         ("UPDATE meta SET value = x'00' WHERE name = 'epoch'", "its description"),
         ("DELETE FROM meta WHERE name = 'epoch'", "its description"),
         ("DROP TABLE onces", "its tables"),
+        ("DROP TABLE marks", "its tables"),
         ("CREATE INDEX i ON onces (key)", "its tables"),
     ],
 )
@@ -446,7 +481,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
                 assert sender.last == len(stored) == log.read(room, 0, 1).head
                 for seq, entry in enumerate(stored, 1):
                     assert entry.seq == seq
-                    assert bytes(entry.body) == encode_plain(Line(f"{room} {seq}" * (1 + seq % 9)))
+                    assert line_text(entry) == f"{room} {seq}" * (1 + seq % 9)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """Power cuts: what the log reported as stored is there when the machine starts again, whole and in order.
 
 A real SqliteLog works on a disk that forgets (tests/proof/powercut.py): batches with senders, `once` keys,
-folds and trims, checkpoints, readers that hold them up, backups, closing and opening again. At a random
-step the power fails. What is then on the disk is opened as usual and must hold the first n batches and
-nothing else, n being no less than what was reported. The next cut happens on top of what is left, unopened,
-so that recovery is cut, too.
+read markers, folds and trims, checkpoints, readers that hold them up, backups, closing and opening again.
+At a random step the power fails. What is then on the disk is opened as usual and must hold the first n
+batches and nothing else, n being no less than what was reported. The next cut happens on top of what is
+left, unopened, so that recovery is cut, too.
 
 Everything comes from the seed. Work goes in step, so that the same seed meets the same cut again.
 """
@@ -29,6 +29,7 @@ from chat_broker.log import (
     Answer,
     Batch,
     Fold,
+    MarkKey,
     MemoryLog,
     OnceKey,
     Result,
@@ -191,6 +192,7 @@ class _Machine:
             )
             batch.senders[SenderKey(rng.randint(1, 3), bytes(16), room)] = Sender(batch.ticket, answers)
             batch.onces[OnceKey(1, room, batch.ticket.to_bytes(16, "big"))] = answers[0]
+            batch.marks[MarkKey(rng.randint(1, 3), room)] = head
         batch.senders[COUNTER] = Sender(batch.ticket)
         self.batches.append(batch)
         self.ahead.append(batch)
@@ -314,3 +316,6 @@ def _compare(log: SqliteLog, batches: list[Batch]) -> None:
     for once in {key for batch in batches for key in batch.onces}:
         if log.once(once) != right.once(once):
             raise Violation(f"the answer to {once} is another")
+    for mark in {key for batch in batches for key in batch.marks}:
+        if log.mark(mark) != right.mark(mark):
+            raise Violation(f"{mark} is at {log.mark(mark)} instead of {right.mark(mark)}")

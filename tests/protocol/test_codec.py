@@ -133,13 +133,12 @@ def test_packed_entries_are_joined_without_being_looked_into(entries: list[m.Ent
     assert encode_publication(len(entries), parts) == encode_plain(m.Publication(entries))
 
 
-@given(st.lists(st.text(), min_size=1, max_size=20))
-def test_lines_are_packed_as_the_entries_they_become(lines: list[str]) -> None:
-    made = [
-        m.Entry(seq, 5, 7, "bob", m.EntryKind.LINE, Raw(encode_plain(m.Line(line))))
-        for seq, line in enumerate(lines, 9)
-    ]
-    assert pack_lines(9, 5, 7, "bob", lines) == pack_entries(made)
+@given(st.lists(st.text(), min_size=1, max_size=20), st.integers(0, m.HOPS_MAX))
+def test_lines_are_packed_as_the_entries_they_become(lines: list[str], hops: int) -> None:
+    found = decode_entries(entries_array(len(lines), [pack_lines(9, 5, 7, "bob", lines, hops)]))
+    heads = [(entry.seq, entry.at, entry.account, entry.sender, entry.kind) for entry in found]
+    assert heads == [(9 + number, 5, 7, "bob", m.EntryKind.LINE) for number in range(len(lines))]
+    assert [decode_body(entry, m.Line) for entry in found] == [m.Line(line, hops) for line in lines]
 
 
 def test_any_number_of_entries_can_be_packed() -> None:
