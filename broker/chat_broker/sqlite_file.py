@@ -108,7 +108,10 @@ def storage_error(error: Exception, path: Path, connection: apsw.Connection | No
         number = error.errno or 0
     elif isinstance(error, (apsw.IOError, apsw.CantOpenError)) and connection is not None:
         number = connection.system_errno
-    if isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHORT_READ:
+        # Nothing failed, so the system's error number is that of something long ago.
+        fault = damaged(path, "it ends before its end")
+    elif isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
         fault = StorageError(f"there is no room on the disk for {path}", Code.STORAGE_FULL)
     elif isinstance(error, _FILE_ERRORS):
         fault = damaged(path, str(error))

@@ -35,7 +35,7 @@ from chat_broker.log import (
     Stretch,
     entries_after,
 )
-from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS
+from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS, storage_error
 from chat_broker.sqlite_log import SqliteLog
 from chat_protocol.codec import encode_entries, encode_plain, line_text
 from chat_protocol.errors import Code, StorageError
@@ -554,6 +554,15 @@ def test_the_writer_outlives_a_bug(tmp_path: Path, capsys: pytest.CaptureFixture
         log.append(Batch(4, NOW, {"#lobby": told(3, 1)}))
         assert woken.acquire(timeout=WAIT_S)
         assert log.take_results() == [Result(4)]
+
+
+def test_a_file_that_ends_too_early_is_damaged_whatever_failed_before(keeper: Keeper) -> None:
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = apsw.SQLITE_IOERR_SHORT_READ  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="No such file"):
+        os.stat(keeper.log.path.with_name("not there"))
+    fault = storage_error(error, keeper.log.path, keeper.log._reader)
+    assert "is damaged (it ends before its end)" in str(fault)
 
 
 # --------------------------------------------------------------------------- what is kept how
