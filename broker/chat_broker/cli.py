@@ -111,6 +111,12 @@ class Duration(click.ParamType[int]):
 )
 @data_option
 @option("--open", "open_door", envvar="CHAT_OPEN", is_flag=True, help="Let anybody in without an invite.")
+@option(
+    "--no-announce",
+    envvar="CHAT_NO_ANNOUNCE",
+    is_flag=True,
+    help="Do not let clients on the local network find this broker by themselves.",
+)
 @option("--no-invite", envvar="CHAT_NO_INVITE", is_flag=True, help="Leave the invite out of the ready line.")
 @option(
     "--log-format",
@@ -152,6 +158,7 @@ def start(
     advertise: tuple[str, int | None, int | None] | None,
     data: str,
     open_door: bool,
+    no_announce: bool,
     no_invite: bool,
     log_format: str,
     lines_per_s: int,
@@ -183,7 +190,7 @@ def start(
     )
     if open_door:
         click.echo("chat-broker: the door is open: anybody who reaches this port may come in", err=True)
-    place = Place(host, port, feed_port, advertise)
+    place = Place(host, port, feed_port, advertise, announce=not no_announce)
     serve(DataFolder(Path(data)), place, settings, print_invite=not no_invite, log_format=log_format)
 
 
