@@ -200,11 +200,13 @@ def start(
 @_sentence_on_failure
 def status(data: str, as_json: bool) -> None:
     """Figures about the running broker."""
+    from chat_protocol.address import fingerprint
     from chat_protocol.messages import Report, Status
 
     with _operator(data) as operator:
         figures = operator.ask(Status, Report).figures
-        figures = [("address", operator.address.place), *figures]
+        address = operator.address
+        figures = [("address", address.place), ("fingerprint", fingerprint(address.key or b"")), *figures]
     if as_json:
         click.echo(json.dumps(dict(figures)))
         return

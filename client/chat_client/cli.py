@@ -37,8 +37,9 @@ COMMANDS = (
     envvar="CHAT_BROKER",
     default=None,
     metavar="URL",
-    help="The broker's chat:// URL; else the one on this machine.",
+    help="The broker's chat:// URL; else the one on this machine, else one on the local network.",
 )
+@option("--no-search", envvar="CHAT_NO_SEARCH", is_flag=True, help="Do not look on the local network.")
 @option(
     "--room",
     envvar="CHAT_ROOM",
@@ -70,6 +71,7 @@ def main(
     context: click.Context,
     name: str | None,
     broker: str | None,
+    no_search: bool,
     room: str,
     plain: bool,
     home: str | None,
@@ -79,7 +81,7 @@ def main(
 
     Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown.
     """
-    context.obj = Common(name, broker, room, Path(home) if home else None, timeout)
+    context.obj = Common(name, broker, room, Path(home) if home else None, timeout, searches=not no_search)
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
 

@@ -22,6 +22,7 @@ class Common:
     room: str
     home: Path | None
     timeout_s: float
+    searches: bool = True  # the local network, where no broker is known
 
     def chat(self, *, rooms: tuple[str, ...] = (), **options: Any) -> ChatClient:
         from chat_client.client import ChatClient

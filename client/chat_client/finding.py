@@ -43,6 +43,11 @@ def find_broker(url: str | None, home: Home) -> Address:
     return address
 
 
+def has_local_broker() -> bool:
+    """Whether a broker of this user has left word on this machine."""
+    return next(connection_folder().glob("*.url"), None) is not None
+
+
 def _local_broker() -> Address:
     """From the file that a broker of this user has left in the runtime folder."""
     folder = connection_folder()

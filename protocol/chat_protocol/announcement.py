@@ -52,7 +52,7 @@ def read_announcement(
     instance: str, hosts: Iterable[str], port: int | None, properties: Mapping[bytes, bytes | None]
 ) -> Announcement | None:
     """What was announced as the service `instance`; None if that is no announcement of a broker."""
-    name = _safe_name(instance)
+    name = shown_name(instance)
     reachable = _reachable(hosts)
     txt = {word: (value or b"").decode("ascii", "replace") for word, value in properties.items()}
     try:
@@ -66,7 +66,7 @@ def read_announcement(
     return Announcement(name, reachable, port, key, txt.get(b"door") == "open")
 
 
-def _safe_name(instance: str) -> str:
+def shown_name(instance: str) -> str:
     """What a person is shown of a service's name: one short row of printable characters."""
     label = instance.removesuffix(f".{SERVICE_TYPE}")
     printable = "".join(sign if sign.isprintable() else " " for sign in label)
