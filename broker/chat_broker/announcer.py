@@ -29,25 +29,30 @@ class Announcer:
         self._what = what
         self._note = note
         self._child: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
         self._is_stopping = False
 
     def start(self) -> None:
         """Begin; what comes of it is noted as `announced` or `not_announced`."""
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "chat_broker.announcing"],
+                [sys.executable, "-P", "-m", "chat_broker.announcing"],  # -P: nothing from where we stand
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the broker, which ends it
             )
-            assert self._child.stdin is not None
-            self._child.stdin.write(msgspec.json.encode(self._what) + b"\n")
-            self._child.stdin.flush()
         except OSError as error:
             self._not_announced(error.strerror or str(error))
             return
-        threading.Thread(target=self._listen, args=(self._child,), name="announcer", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._child,), daemon=True)
+        self._listener.start()
+        try:
+            assert self._child.stdin is not None
+            self._child.stdin.write(msgspec.json.encode(self._what) + b"\n")
+            self._child.stdin.flush()
+        except OSError:
+            pass  # it has ended already, as its listener will see
 
     def stop(self) -> None:
         """Let the child take the announcement back; it does so while the broker closes."""
@@ -67,6 +72,8 @@ class Announcer:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+        if self._listener is not None:
+            self._listener.join(GOODBYE_S)
 
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None

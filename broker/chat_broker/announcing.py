@@ -23,7 +23,7 @@ from chat_protocol.announcement import HOSTS_MAX, SERVICE_TYPE, announced_proper
 if TYPE_CHECKING:
     from zeroconf.asyncio import AsyncZeroconf
 
-LOOK_S = 15.0  # between two looks at the addresses
+LOOK_S = 5.0  # between two looks at the addresses
 MEMORY_BYTES_MAX = 512 << 20  # whatever others announce
 NICENESS = 10
 
@@ -67,26 +67,35 @@ def _be_small() -> None:
 
 
 async def _announce(what: Announced) -> None:
+    """Announce until stdin ends, on whatever networks this machine is on from time to time."""
     ended = asyncio.create_task(_end_of_stdin())
     current: list[str] | None = None
     zeroconf: AsyncZeroconf | None = None
-    told_of_none = False
+    last_told = ""
     while not ended.done():
         addresses = _addresses(what)
         if addresses != current:
             if zeroconf is not None:
                 await zeroconf.async_close()
-                zeroconf = None
-            if addresses:
-                zeroconf = await _register(what, addresses)
-            elif not told_of_none:
-                told_of_none = True
-                _tell(Told("not_announced", reason="this machine is on no network; it is looked at again"))
-            current = addresses
+            zeroconf, reason = await _try_to_register(what, addresses)
+            if reason and reason != last_told:
+                _tell(Told("not_announced", reason=f"{reason}; it is tried again"))
+            last_told = reason
+            current = addresses if zeroconf is not None else None
         await asyncio.wait([ended], timeout=LOOK_S)
     if zeroconf is not None:
         await zeroconf.async_unregister_all_services()
         await zeroconf.async_close()
+
+
+async def _try_to_register(what: Announced, addresses: list[str]) -> tuple[AsyncZeroconf | None, str]:
+    """What announces the broker, or why nothing does."""
+    if not addresses:
+        return None, "this machine is on no network"
+    try:
+        return await _register(what, addresses), ""
+    except OSError as error:  # a network that comes or goes just now, or takes no multicast
+        return None, error.strerror or str(error)
 
 
 async def _register(what: Announced, addresses: list[str]) -> AsyncZeroconf:

@@ -21,8 +21,13 @@ class Choice:
 
     @property
     def candidates(self) -> list[Announcement]:
-        """Among which to choose: those that are known, or if there are none all the others."""
-        return self.known or self.strangers
+        """Among which to choose: those that are known, or if there are none all the others; one of those
+        with the same key, which are one broker."""
+        return list({one.key: one for one in reversed(self.known or self.strangers)}.values())[::-1]
+
+    def twins(self, chosen: Announcement) -> list[Announcement]:
+        """Everything that was announced of the broker with this key."""
+        return [one for one in (*self.known, *self.strangers) if one.key == chosen.key]
 
 
 def sort_out(

@@ -16,7 +16,7 @@ from chat_client.choice import LISTED_MAX, Choice, in_words, listing, sort_out
 from chat_client.cli_options import Common
 from chat_client.finding import default_home, has_local_broker
 from chat_client.home import Home
-from chat_protocol.address import Address, fingerprint, parse_address
+from chat_protocol.address import fingerprint, parse_address
 from chat_protocol.announcement import Announcement
 from chat_protocol.errors import BadAddress, SetupError, Unreachable
 
@@ -31,16 +31,19 @@ def locate(common: Common) -> None:
     """
     if common.broker or common.name is None or not common.searches or has_local_broker():
         return
+    from chat_client.search import reachable_address
+
     home = Home(common.home or default_home())
     choice = _search(home, asks=_at_a_terminal())
     if not choice.candidates:
-        raise Unreachable(f"no broker is known, and none announces itself on this network: {NO_BROKER}")
+        which = "no other announces" if choice.impostors else "none announces"
+        raise Unreachable(f"no broker is known, and {which} itself on this network: {NO_BROKER}")
     if _at_a_terminal():
         one = _chosen(choice)
-        address = _trusted(one, home, common.name, known=bool(choice.known))
+        invite = _trusted(one, home, common.name, known=bool(choice.known))
     else:
-        one = _only(choice)
-        address = _address(one)
+        one, invite = _only(choice), None
+    address = replace(asyncio.run(reachable_address(choice.twins(one))), invite=invite)
     home.check_pin(address)
     home.pin(address)
     home.pin_name(one.name, one.key)
@@ -106,12 +109,12 @@ def _only(choice: Choice) -> Announcement:
     if choice.known:
         known = f"several brokers that are known announce themselves on this network: {names}"
         raise Unreachable(f"{known}; choose one, such as --broker '{first.address()}'")
-    found = f"on this network there is {names}, whose key nobody has confirmed here"
+    found = f"nobody has confirmed here the key of what announces itself on this network, {names}"
     if any(one.is_open for one in candidates):
         raise Unreachable(f"{found}: run chat-client once at a terminal, or name a broker with --broker")
     raise Unreachable(
-        f"{found}: ask its operator for an invite (chat-broker invite prints a chat:// URL), and give that URL "
-        "with --broker"
+        f"{found}: ask the operator for an invite (chat-broker invite prints a chat:// URL), and give that "
+        "URL with --broker"
     )
 
 
@@ -133,41 +136,38 @@ def _chosen(choice: Choice) -> Announcement:
 # --------------------------------------------------------------------------- trusting
 
 
-def _trusted(one: Announcement, home: Home, name: str, *, known: bool) -> Address:
-    """The address of a broker whose key is the right one. Raises Unreachable if nobody says so."""
+def _trusted(one: Announcement, home: Home, name: str, *, known: bool) -> bytes | None:
+    """Let a person say that a broker's key is the right one; the invite, if they have brought one.
+
+    Raises Unreachable or BadAddress if nobody says so.
+    """
     if known:
         _say(f"Found {in_words(one)}, which is known here.")
-        return _address(one)
+        return None
     _say(f"Found {in_words(one)}. The fingerprint of its key is")
     _say(f"\n    {one.fingerprint}\n")
-    if one.is_open or home.is_enrolled(one.key, name):
-        _say("Compare it with what its operator reads out: chat-broker status shows it there.")
-        if _ask("Type yes if it is the same: ").lower() != "yes":
-            raise Unreachable("the key was not confirmed, and nothing was connected")
-        return _address(one)
-    return _invited(one)
+    if not one.is_open and not home.is_enrolled(one.key, name):
+        return _invite(one)
+    _say("Compare it with what its operator reads out: chat-broker status shows it there.")
+    if _ask("Type yes if it is the same: ").lower() != "yes":
+        raise Unreachable("the key was not confirmed, and nothing was connected")
+    return None
 
 
-def _invited(one: Announcement) -> Address:
-    """The address with the invite that somebody has been given; that names the right key, too."""
+def _invite(one: Announcement) -> bytes:
+    """The invite that somebody has been given: its URL names the right key, too."""
     _say("Only who has an invite may come in: ask its operator for one. There, chat-broker invite")
     _say("prints a chat:// URL, which names the same key.")
     url = _ask("Paste that URL, or press Enter to leave: ")
     if not url:
         raise Unreachable(f"{one.name} lets in only who has an invite; its operator makes one")
-    invite = parse_address(url)
-    if invite.invite is None:
+    invited = parse_address(url)
+    if invited.invite is None:
         raise BadAddress("this URL holds no invite; chat-broker invite prints one that does")
-    if invite.key != one.key:
-        other = fingerprint(invite.key) if invite.key else "none"
+    if invited.key != one.key:
+        other = fingerprint(invited.key) if invited.key else "none"
         raise BadAddress(
             f"this URL is for another broker (its key is {other}) than the one found ({one.fingerprint}); "
             "give it with --broker if that is the one you want"
         )
-    return replace(_address(one), invite=invite.invite)
-
-
-def _address(one: Announcement) -> Address:
-    from chat_client.search import reachable_host
-
-    return one.address(asyncio.run(reachable_host(one)))
+    return invited.invite

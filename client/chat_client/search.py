@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chat_client.home import Home
+from chat_protocol.address import Address
 from chat_protocol.announcement import SERVICE_TYPE, Announcement, read_announcement, shown_name
 from chat_protocol.errors import SetupError
 
@@ -14,6 +16,7 @@ SEARCH_S = 2.0
 SETTLE_S = 0.4  # once a broker that is known here was found
 FOUND_MAX = 64  # brokers looked at; known ones come on top
 REACH_S = 1.0  # to try which address of a broker answers
+PLACES_MAX = 16  # addresses tried
 
 
 @dataclass
@@ -69,7 +72,10 @@ async def search(home: Home, seconds: float = SEARCH_S) -> Found:
         task.add_done_callback(asking.discard)
 
     try:
-        one = AsyncZeroconf(ip_version=IPVersion.V4Only)
+        try:
+            one = AsyncZeroconf(ip_version=IPVersion.All)
+        except OSError:  # no IPv6 here
+            one = AsyncZeroconf(ip_version=IPVersion.V4Only)
     except OSError as error:
         raise SetupError(f"this network cannot be searched for a broker: {error.strerror}") from error
     try:
@@ -89,29 +95,30 @@ async def search(home: Home, seconds: float = SEARCH_S) -> Found:
     return found
 
 
-async def reachable_host(announcement: Announcement) -> str:
-    """The first of a broker's addresses that answers; the first at all if none does."""
-    if len(announcement.hosts) == 1:
-        return announcement.hosts[0]
-    tries = [asyncio.create_task(_reach(host, announcement.port)) for host in announcement.hosts]
+async def reachable_address(twins: Sequence[Announcement]) -> Address:
+    """The address of a broker that answers, among all that were announced of it; the first if none does."""
+    places = [one.address(host) for one in twins for host in one.hosts][:PLACES_MAX]
+    if len(places) == 1:
+        return places[0]
+    tries = [asyncio.create_task(_reach(place)) for place in places]
     try:
-        for one in asyncio.as_completed(tries, timeout=REACH_S):
-            if host := await one:
-                return host
+        for each in asyncio.as_completed(tries, timeout=REACH_S):
+            if (place := await each) is not None:
+                return place
     except TimeoutError:
         pass
     finally:
         for task in tries:
             task.cancel()
         await asyncio.gather(*tries, return_exceptions=True)
-    return announcement.hosts[0]
+    return places[0]
 
 
-async def _reach(host: str, port: int) -> str:
-    """The host if something listens there, else ""."""
+async def _reach(place: Address) -> Address | None:
+    """The address itself if something listens there."""
     try:
-        _, writer = await asyncio.open_connection(host, port)
+        _, writer = await asyncio.open_connection(place.host, place.port)
     except OSError:
-        return ""
+        return None
     writer.close()
-    return host
+    return place

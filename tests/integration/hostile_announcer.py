@@ -14,8 +14,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-from zeroconf import DNSOutgoing
 from zeroconf._dns import DNSAddress, DNSPointer, DNSService, DNSText
+from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.asyncio import AsyncZeroconf
 
 from chat_protocol.address import decode_key

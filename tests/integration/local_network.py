@@ -6,6 +6,7 @@ is touched, and `close` removes everything. Needs root and iproute2.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -14,8 +15,11 @@ from pathlib import Path
 
 from tests.integration.bench import BIN, Bench, Broker, Child, Done, Terminal
 
-HOSTS = ("desk", "laptop", "shed", "lonely")  # the last one is on no network
+HOSTS = ("desk", "laptop", "shed", "lonely")  # the last one is on no network at first
 NET = "192.168.77"
+PREFIX = "simplechat"  # with the process's id behind it: the next world of tests/proof sweeps what was left
+
+_networks = itertools.count(1)
 
 
 def what_is_missing() -> str:
@@ -26,11 +30,11 @@ def what_is_missing() -> str:
 
 
 class LocalNetwork:
-    """Use it in a `with`. Processes of a host are started by its methods; people have a home for each host."""
+    """Use it in a `with`. Its methods start processes on a host; people have a home on each host."""
 
     def __init__(self, folder: Path) -> None:
         self._bench = Bench(folder)
-        self._prefix = f"simplechat-lan-{os.getpid()}"
+        self._prefix = f"{PREFIX}-{os.getpid()}-lan{next(_networks)}"
         self._spaces: list[str] = []
         self._terminals: list[Terminal] = []
         self._scripts: list[Child] = []
@@ -40,10 +44,10 @@ class LocalNetwork:
             self._space("switch")
             self._ip("switch", "link add name bridge type bridge forward_delay 0 mcast_snooping 0")
             self._ip("switch", "link set dev bridge up")
-            for number, host in enumerate(HOSTS, 10):
+            for host in HOSTS:
                 self._space(host)
                 if host != HOSTS[-1]:
-                    self._plug(host, f"{NET}.{number}")
+                    self.plug_in(host)
         except BaseException:
             self.close()
             raise
@@ -134,7 +138,9 @@ class LocalNetwork:
         self._spaces.append(self._full(host))
         self._ip(host, "link set lo up")
 
-    def _plug(self, host: str, address: str) -> None:
+    def plug_in(self, host: str) -> None:
+        """Connect a host to the switch."""
+        address = f"{NET}.{10 + HOSTS.index(host)}"
         self._ip(host, f"link add name eth0 type veth peer name {host} netns {self._full('switch')}")
         self._ip(host, f"addr add {address}/24 dev eth0")
         self._ip(host, "link set dev eth0 multicast on up")
