@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from chat_client.cli_locating import locate
 from chat_client.cli_options import Common
 from chat_protocol.errors import BadAddress, BadName, ChatError, SetupError
 
@@ -23,6 +22,8 @@ Work = Callable[[], Coroutine[Any, Any, int]]
 def run_command(work: Work, *, explained: bool = True) -> int:
     """Find the broker, and run a command to its exit code; errors become one sentence on stderr, or (not
     `explained`) are raised as they are."""
+    from chat_client.cli_locating import locate
+
     ended_by: list[signal.Signals] = []
     try:
         locate(click.get_current_context().ensure_object(Common))
