@@ -9,17 +9,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from chat_broker.log import entry_bytes
-from chat_protocol.codec import encode_plain
+from chat_broker.log import Stretch, joined
+from chat_protocol.codec import encode_plain, encode_publication
 from chat_protocol.envelope import Header, Sealer
 from chat_protocol.messages import (
     ENTRIES_BYTES_MAX,
     NAMES_PER_MESSAGE_MAX,
-    AnyFeed,
     Beacon,
-    Entry,
     Presence,
-    Publication,
 )
 
 #: Seconds from a room's last publication to its first beacon, and from each to the next; the last
@@ -94,11 +91,12 @@ class Feed:
         feed.holders.clear()
         return feed
 
-    def publish(self, name: str, entries: list[Entry], clock: float) -> None:
+    def publish(self, name: str, entries: list[Stretch], clock: float) -> None:
         """Entries of one room, in publications of bounded size; beacons follow."""
         feed = self.room(name)
-        for some in _bounded(entries):
-            self._send(feed, Publication(some))
+        for some in joined(entries, ENTRIES_BYTES_MAX):
+            count = some[-1].last - some[0].first + 1
+            self._send(feed, encode_publication(count, [one.data for one in some]))
         feed.beacon_at = None  # a publication tells what a beacon would
         self.pull_beacons(name, clock)
 
@@ -159,7 +157,7 @@ class Feed:
         feed.beacon_at = None
         if not listeners:
             return
-        self._send(feed, Beacon(head, feed.presence))
+        self._send(feed, encode_plain(Beacon(head, feed.presence)))
         feed.beacon_step = min(feed.beacon_step + 1, len(BEACON_S) - 1)
         feed.beacon_at = clock + BEACON_S[feed.beacon_step]
 
@@ -176,24 +174,9 @@ class Feed:
         else:
             notice = Presence(feed.presence, listeners, joined, left)
         if listeners:
-            self._send(feed, notice)
+            self._send(feed, encode_plain(notice))
 
-    def _send(self, feed: RoomFeed, message: AnyFeed) -> None:
+    def _send(self, feed: RoomFeed, plaintext: bytes) -> None:
         feed.counter += 1
         header = Header(self.run, feed.generation, feed.counter)
-        self.outgoing.append(
-            (feed.topic, self.sealer.seal(feed.topic, feed.key, header, encode_plain(message)))
-        )
-
-
-def _bounded(entries: list[Entry]) -> list[list[Entry]]:
-    """Cut entries into runs of at most ENTRIES_BYTES_MAX encoded bytes."""
-    runs: list[list[Entry]] = []
-    size = ENTRIES_BYTES_MAX
-    for entry in entries:
-        size += entry_bytes(entry)
-        if size > ENTRIES_BYTES_MAX:
-            runs.append([])
-            size = entry_bytes(entry)
-        runs[-1].append(entry)
-    return runs
+        self.outgoing.append((feed.topic, self.sealer.seal(feed.topic, feed.key, header, plaintext)))

@@ -15,17 +15,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
+from chat_protocol.codec import decode_entries, entries_array, pack_entries
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import ENTRIES_BYTES_MAX, Entry
 
 #: The broker's own log: accounts, keys, invites, rooms, bans.
 SERVER_ROOM = "$server"
+ARRAY_HEAD_BYTES = 5  # what stands before the entries of an array, at most
+ENTRY_BYTES = 36  # what an entry takes at most, encoded, beside its body and its sender's name
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """What one Say was answered with, kept so that the same request gets the same answer."""
 
     digest: bytes  # 8 bytes, of what was said
@@ -42,15 +46,13 @@ class Sender:
     answers: OrderedDict[int, Answer] = field(default_factory=OrderedDict)
 
 
-@dataclass(frozen=True, slots=True)
-class SenderKey:
+class SenderKey(NamedTuple):
     account: int
     instance: bytes  # 16 bytes
     room: str
 
 
-@dataclass(frozen=True, slots=True)
-class OnceKey:
+class OnceKey(NamedTuple):
     account: int
     room: str
     key: bytes  # 16 bytes
@@ -72,13 +74,46 @@ class Fold:
     state: bytes
 
 
+class Stretch(NamedTuple):
+    """Consecutive entries of one room, encoded one behind the other, as they are stored and sent."""
+
+    first: int
+    last: int
+    data: bytes
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> Stretch:
+        return cls(entries[0].seq, entries[-1].seq, pack_entries(entries))
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def entries(self) -> list[Entry]:
+        return decode_entries(entries_array(len(self), [self.data]))
+
+
+def joined(stretches: Iterable[Stretch], bytes_max: int) -> Iterator[list[Stretch]]:
+    """Stretches in groups whose array has at most `bytes_max`, a single longer one by itself."""
+    group: list[Stretch] = []
+    size = ARRAY_HEAD_BYTES
+    for one in stretches:
+        if group and size + len(one.data) > bytes_max:
+            yield group
+            group, size = [], ARRAY_HEAD_BYTES
+        group.append(one)
+        size += len(one.data)
+    if group:
+        yield group
+
+
 @dataclass(slots=True)
 class Batch:
-    """What is stored together. `ticket` counts up by one from batch to batch."""
+    """What is stored together. `ticket` counts up by one from batch to batch. A room's entries are
+    stretches, each beginning where the one before it ended."""
 
     ticket: int
     now: int  # wall clock, ms
-    entries: dict[str, list[Entry]] = field(default_factory=dict)
+    entries: dict[str, list[Stretch]] = field(default_factory=dict)
     senders: dict[SenderKey, Sender] = field(default_factory=dict)
     onces: dict[OnceKey, Answer] = field(default_factory=dict)
     marks: dict[MarkKey, int] = field(default_factory=dict)  # -> the seq read; the room has entries
@@ -145,7 +180,7 @@ class Log(Protocol):
 
 def entry_bytes(entry: Entry) -> int:
     """The bytes that an entry takes at most, encoded."""
-    return len(bytes(entry.body)) + len(entry.sender.encode()) + 36
+    return len(entry.body) + len(entry.sender.encode()) + ENTRY_BYTES
 
 
 def entries_after(log: Log, room: str, after: int) -> Iterator[Entry]:
@@ -204,16 +239,17 @@ class MemoryLog:
         self._failed = None
 
     def _store(self, batch: Batch) -> StorageError | None:
-        size = sum(len(entries) for entries in batch.entries.values())
+        size = sum(len(one) for stretches in batch.entries.values() for one in stretches)
         if self.fail is None and size > self._room_left:
             self.fail = Code.STORAGE_FULL
         self._failed = self._failed or self.fail
         if self._failed is not None:
             return StorageError("the log took nothing", self._failed)
-        for name, entries in batch.entries.items():
+        for name, stretches in batch.entries.items():
             room = self._rooms.setdefault(name, _MemoryRoom())
-            assert entries[0].seq == room.trimmed + len(room.entries) + 1, "a room's entries are contiguous"
-            room.entries.extend(entries)
+            for one in stretches:
+                assert one.first == room.trimmed + len(room.entries) + 1, "a room's entries are contiguous"
+                room.entries.extend(one.entries())
         for name, fold in batch.folds.items():
             self._rooms.setdefault(name, _MemoryRoom()).fold = fold
         for name, through in batch.trims.items():

@@ -79,10 +79,16 @@ class Room:
             self.kind = created.kind if created else self.kind
         _change_members(self.members, entry)
 
-    def settle(self, entries: list[Entry]) -> list[int]:
-        """These entries, applied before, are stored now. Returns the accounts that came or went by them."""
-        self.stored = entries[-1].seq
-        return [account for entry in entries for account in _change_members(self.readers, entry)]
+    def apply_lines(self, first: int, count: int) -> None:
+        """So many lines, from seq `first` on."""
+        self.head = first + count - 1
+        self._recent.extend(range(first, first + count))
+
+    def settle(self, seq: int, events: list[Entry]) -> list[int]:
+        """The entries up to `seq`, applied before, are stored now; `events` are those that are no lines.
+        Returns the accounts that came or went by them."""
+        self.stored = seq
+        return [account for entry in events for account in _change_members(self.readers, entry)]
 
     def fold(self) -> bytes:
         """The state after all entries so far."""
@@ -134,10 +140,10 @@ class Rooms:
             room = self._rooms[name] = Room(name, self._recent_max)
         room.apply(entry)
 
-    def settle(self, name: str, entries: list[Entry]) -> None:
-        """Entries of a room, applied before, are stored now."""
+    def settle(self, name: str, seq: int, events: list[Entry]) -> None:
+        """A room's entries up to `seq`, applied before, are stored now; `events` are no lines."""
         room = self._rooms[name]
-        self._index(room, room.settle(entries))
+        self._index(room, room.settle(seq, events))
 
     def load(self, name: str, fold: bytes | None, entries: Iterable[Entry]) -> None:
         """A room as it is stored: its newest fold, and the entries after it."""

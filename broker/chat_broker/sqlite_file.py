@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from chat_broker.log import Answer, Batch
-from chat_protocol.codec import encode_entries
+from chat_broker.log import Answer, Batch, Stretch, joined
+from chat_protocol.codec import entries_array
 from chat_protocol.errors import BadFrame, Code, StorageError
-from chat_protocol.messages import Entry
 
 FILE_NAME = "chat.db"
 LOCK_NAME = "chat.lock"
@@ -109,7 +108,10 @@ def storage_error(error: Exception, path: Path, connection: apsw.Connection | No
         number = error.errno or 0
     elif isinstance(error, (apsw.IOError, apsw.CantOpenError)) and connection is not None:
         number = connection.system_errno
-    if isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHORT_READ:
+        # Nothing failed, so the system's error number is that of something long ago.
+        fault = damaged(path, "it ends before its end")
+    elif isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
         fault = StorageError(f"there is no room on the disk for {path}", Code.STORAGE_FULL)
     elif isinstance(error, _FILE_ERRORS):
         fault = damaged(path, str(error))
@@ -218,19 +220,15 @@ def decode_answers(data: bytes) -> OrderedDict[int, Answer]:
     return OrderedDict((row[0], Answer(*row[1:])) for row in _answers_decoder.decode(data))
 
 
-def _blobs(entries: list[Entry]) -> Iterator[tuple[int, int, bytes]]:
+def _blobs(stretches: list[Stretch]) -> Iterator[tuple[int, int, bytes]]:
     """Consecutive entries as (first, last, encoded), each small enough for a row."""
-    data = encode_entries(entries)
-    if len(data) <= BLOB_BYTES_MAX or len(entries) == 1:
-        yield entries[0].seq, entries[-1].seq, data
-        return
-    middle = len(entries) // 2
-    yield from _blobs(entries[:middle])
-    yield from _blobs(entries[middle:])
+    for some in joined(stretches, BLOB_BYTES_MAX):
+        first, last = some[0].first, some[-1].last
+        yield first, last, entries_array(last - first + 1, [one.data for one in some])
 
 
 def encode_batch(batch: Batch) -> Write:
-    blobs = [(room, *blob) for room, entries in batch.entries.items() for blob in _blobs(entries)]
+    blobs = [(room, *blob) for room, stretches in batch.entries.items() for blob in _blobs(stretches)]
     folds = [(room, fold.seq, fold.state) for room, fold in batch.folds.items()]
     senders = [
         (key.account, key.instance, key.room, sender.last, _encode_answers(sender.answers.items()))

@@ -222,11 +222,12 @@ class SqliteLog:
             self._changed.notify_all()
 
     def _advance_tips(self, batch: Batch) -> None:
-        for room, entries in batch.entries.items():
+        for room, stretches in batch.entries.items():
             head, fold = self._tip(room)
-            assert entries[0].seq == head + 1, "a room's entries are contiguous"
-            assert entries[-1].seq == head + len(entries), "a room's entries are contiguous"
-            self._tips[room] = entries[-1].seq, fold
+            for one in stretches:
+                assert one.first == head + 1, "a room's entries are contiguous"
+                head = one.last
+            self._tips[room] = head, fold
         for room, state in batch.folds.items():
             head, fold = self._tip(room)
             assert fold <= state.seq <= head, "a fold is of entries that are there, and newer than the last"

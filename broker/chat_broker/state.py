@@ -17,16 +17,28 @@ from msgspec import Raw
 from chat_broker.accounts import Account, Accounts, RoomMade, ServerKind, server_body
 from chat_broker.clock import Now
 from chat_broker.feed import Feed
-from chat_broker.log import SERVER_ROOM, Batch, Fold, Log, Result, Sender, entries_after, entry_bytes
+from chat_broker.log import (
+    ARRAY_HEAD_BYTES,
+    SERVER_ROOM,
+    Batch,
+    Fold,
+    Log,
+    Result,
+    Sender,
+    Stretch,
+    entries_after,
+    entry_bytes,
+)
 from chat_broker.marks import Marks
 from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
 from chat_broker.sends import Sends
 from chat_broker.settings import Settings
-from chat_protocol.codec import encode_plain
+from chat_protocol.codec import encode_plain, pack_lines
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import (
+    ENTRIES_BYTES_MAX,
     Closed,
     Created,
     Done,
@@ -119,12 +131,19 @@ class State:
         self.refuse_now(peer, request, code, no_storage(code), retry_ms=int(STORAGE_RETRY_S * 1000))
         return True
 
-    def may_spend(self, session: Session, request: int, lines: int) -> bool:
-        """Take lines from the session's allowance; if they are not in it, refuse and say when they will."""
+    def has_allowance(self, session: Session, lines: int) -> bool:
+        """Take lines from the session's allowance, if they are in it."""
+        return self._spend(session, lines) <= 0
+
+    def _spend(self, session: Session, lines: int) -> float:
         limits, account = self.settings.limits, session.account
         rate = max(1, account.lines_per_s or limits.lines_per_s)
         burst = max(1, limits.lines_burst * rate // max(1, limits.lines_per_s))
-        wait_s = session.allowance.spend(lines, rate, burst, self.now.clock)
+        return session.allowance.spend(lines, rate, burst, self.now.clock)
+
+    def may_spend(self, session: Session, request: int, lines: int) -> bool:
+        """Take lines from the session's allowance; if they are not in it, refuse and say when they will."""
+        wait_s = self._spend(session, lines)
         if wait_s > 0:
             text = "you are saying more lines a second than this broker takes"
             retry_ms = math.ceil(wait_s * 1000)
@@ -154,10 +173,23 @@ class State:
         head = self.rooms[room].head if self.rooms.get(room) else 0
         entry = Entry(head + 1, self.now.wall, by.id, by.name, kind, body)
         self.rooms.apply(room, entry)
-        self._open.batch.entries.setdefault(room, []).append(entry)
-        self._open.run(room).entries.append(entry)
+        self._open.add_event(room, entry)
         self._count(self._open, entry_bytes(entry))
         return entry
+
+    def propose_lines(self, room: Room, lines: list[str], by: Account, hops: int) -> int:
+        """Append what somebody said, all of it at once; returns the first line's seq."""
+        first = room.head + 1
+        data = pack_lines(first, self.now.wall, by.id, by.name, lines, hops)
+        if len(data) > ENTRIES_BYTES_MAX - ARRAY_HEAD_BYTES and len(lines) > 1:
+            half = len(lines) // 2
+            self.propose_lines(room, lines[:half], by, hops)
+            self.propose_lines(room, lines[half:], by, hops)
+            return first
+        room.apply_lines(first, len(lines))
+        self._open.add(room.name, Stretch(first, room.head, data))
+        self._count(self._open, len(data))
+        return first
 
     def propose_event(self, room: str, kind: EntryKind, body: Message, by: Account) -> Entry:
         return self.propose(room, kind, Raw(encode_plain(body)), by)
@@ -167,7 +199,7 @@ class State:
         account, name = (by.id, by.name) if by else (0, "")
         entry = Entry(self.accounts.head + 1, self.now.wall, account, name, kind, server_body(body))
         self.accounts.apply(entry)
-        self._open.batch.entries.setdefault(SERVER_ROOM, []).append(entry)
+        self._open.batch.entries.setdefault(SERVER_ROOM, []).append(Stretch.of([entry]))
         self._count(self._open, entry_bytes(entry))
         return entry
 
@@ -215,16 +247,16 @@ class State:
 
     def when_stored(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored; refuse `request` if it cannot be."""
-        self._wait(Waiting(peer, session, request, effect))
+        self._wait(Waiting(peer, session, [request], effect))
 
     def when_settled(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored or known not to be."""
-        self._wait(Waiting(peer, session, request, effect, settled=True))
+        self._wait(Waiting(peer, session, [request], effect, settled=True))
 
-    def said(self, session: Session, stored: Stored) -> None:
-        """Acknowledge a Say that is in the open batch; one message a session and batch."""
-        self._ask(self._open, Waiting(session.peer, session, stored.request))
-        self._open.said.setdefault(session.token, (session, []))[1].append(stored)
+    def said(self, session: Session, stored: list[Stored]) -> None:
+        """Acknowledge Says that are in the open batch; one message a session and batch."""
+        self._ask(self._open, Waiting(session.peer, session, [one.request for one in stored]))
+        self._open.said.setdefault(session.token, (session, []))[1].extend(stored)
 
     def said_before(self, session: Session, stored: Stored) -> None:
         """Acknowledge a Say that is stored, again."""
@@ -249,9 +281,9 @@ class State:
 
     def _ask(self, pending: Pending, waiting: Waiting) -> None:
         pending.waiting.append(waiting)
-        self._count(pending, ASKED_BYTES)
+        self._count(pending, ASKED_BYTES * len(waiting.requests))
         if waiting.session is not None:
-            waiting.session.in_flight += 1
+            waiting.session.in_flight += len(waiting.requests)
 
     def _do(self, waiting: Waiting) -> None:
         """What was waited for has come. A log that cannot be read at the moment is no reason to fall."""
@@ -261,7 +293,8 @@ class State:
             waiting.effect(self.now)
         except StorageError as error:
             self.note("storage_failed", code=str(error.code), text=str(error))
-            self.refuse_now(waiting.peer, waiting.request, error.code, no_storage(error.code))
+            for request in waiting.requests:
+                self.refuse_now(waiting.peer, request, error.code, no_storage(error.code))
 
     def _count(self, pending: Pending, size: int) -> None:
         pending.bytes += size
@@ -314,9 +347,11 @@ class State:
     # ------------------------------------------------------------------ the log
 
     def flush(self) -> None:
-        """Give the open batch to the log."""
+        """Give the open batch to the log; unless it is at work, and the batch can grow meanwhile."""
         pending = self._open
         if not pending.batch or self._failing is not None:
+            return
+        if self._in_flight and pending.bytes < self.settings.batch_bytes:
             return
         batch = pending.batch
         batch.now = self.now.wall
@@ -358,11 +393,11 @@ class State:
             self.note("storage_recovered")
         self.sends.stored(pending.batch.ticket)
         self.marks.settle(pending.batch.marks)
-        for room, entries in pending.batch.entries.items():
+        for room, stretches in pending.batch.entries.items():
             if room == SERVER_ROOM:
-                self.accounts.settle(entries[-1].seq)
+                self.accounts.settle(stretches[-1].last)
             else:
-                self.rooms.settle(room, entries)
+                self.rooms.settle(room, stretches[-1].last, pending.events.get(room, []))
         for run in pending.runs:
             self._publish(run)
         for session, stored in pending.said.values():
@@ -392,9 +427,9 @@ class State:
         for pending in doomed:
             self._settle(pending)
             for one in pending.waiting:
-                if one.request and not one.settled:
+                for request in () if one.settled else filter(None, one.requests):
                     text = no_storage(error.code)
-                    self.reply_now(one.peer, Refusal(one.request, error.code, text, retry_ms))
+                    self.reply_now(one.peer, Refusal(request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
         self.marks.forget()
@@ -421,7 +456,7 @@ class State:
         self.pending_bytes -= pending.bytes
         for waiting in pending.waiting:
             if waiting.session is not None:
-                waiting.session.in_flight -= 1
+                waiting.session.in_flight -= len(waiting.requests)
 
     def _backup_done(self, result: Result) -> None:
         peer, session, request = self.backups.pop(result.ticket)
@@ -439,8 +474,8 @@ class State:
         """Store a room's fold every so many entries, and with it let go of what is not to be kept. Big
         folds come less often, so that they never are most of the work."""
         every = self.settings.fold_every
-        for name, entries in batch.entries.items():
-            head = entries[-1].seq
+        for name, stretches in batch.entries.items():
+            head = stretches[-1].last
             if name == SERVER_ROOM:
                 if head - self._server_folded >= max(every, len(self.accounts.by_id)):
                     batch.folds[name] = Fold(head, self.accounts.fold())

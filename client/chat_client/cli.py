@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chat_client import cli_account, cli_scripts
+from chat_client import cli_account, cli_bots, cli_completion, cli_doctor, cli_scripts
 from chat_client.cli_options import Common, as_room, option
 from chat_client.cli_running import die_of, explain_error, run_command
+from chat_client.completing import room_names
 from chat_protocol.errors import BadName, ChatError, Refused
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ COMMANDS = (
     cli_scripts.tail,
     cli_scripts.users,
     cli_scripts.rooms,
+    cli_bots.execute,
+    cli_bots.replay,
     cli_account.invite,
     cli_account.devices,
     cli_account.revoke,
+    cli_completion.completion,
+    cli_doctor.doctor,
 )
 
 
@@ -43,14 +48,16 @@ COMMANDS = (
     envvar="CHAT_BROKER",
     default=None,
     metavar="URL",
-    help="The broker's chat:// URL; else the one on this machine.",
+    help="The broker's chat:// URL; else the one on this machine, else one on the local network.",
 )
+@option("--no-search", envvar="CHAT_NO_SEARCH", is_flag=True, help="Do not look on the local network.")
 @option(
     "--room",
     envvar="CHAT_ROOM",
     default="#lobby",
     show_default=True,
     callback=as_room,
+    shell_complete=room_names,
     metavar="ROOM",
     help="The room to begin in.",
 )
@@ -76,6 +83,7 @@ def main(
     context: click.Context,
     name: str | None,
     broker: str | None,
+    no_search: bool,
     room: str,
     plain: bool,
     home: str | None,
@@ -83,9 +91,18 @@ def main(
 ) -> None:
     """Talk: at a terminal, or from scripts with the commands below.
 
-    Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown.
+    Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown, 6 no answer
+    (send --reply-wait).
+
+    \b
+    Examples:
+      chat-client --name bob
+      chat-client --name bob --room ops
+      echo "build 812 is green" | chat-client --name ci send
     """
-    context.obj = Common(name, broker, room, Path(home) if home else None, timeout, plain)
+    context.obj = Common(
+        name, broker, room, Path(home) if home else None, timeout, plain=plain, searches=not no_search
+    )
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
 
@@ -138,10 +155,11 @@ def _can_show_a_screen() -> bool:
 
 
 async def _on_screen(chat: ChatClient, room: str) -> int:
+    from chat_client.home import Home
     from chat_client.preferences import Keeper
     from chat_client.tui import run_screen  # slow to import, and not needed by scripts
 
-    keeper = Keeper(chat.home.preferences(chat.address.key or b"", chat.name))
+    keeper = Keeper(Home(chat.home).preferences(chat.address.key or b"", chat.name))
     return await run_screen(chat, room=room, keeper=keeper)
 
 

@@ -39,12 +39,12 @@ from chat_protocol.messages import (
     Hello,
     Limits,
     Marked,
-    Message,
     Opened,
     Ping,
     Pong,
     Refusal,
     Reply,
+    Request,
     RoomInfo,
     RoomList,
     Rooms,
@@ -115,8 +115,9 @@ class Session:
         self.limits = Limits()
         self.epoch = b""
         self.account = 0
+        self.welcomed: tuple[Welcome, float] | None = None  # the newest, and when it came
         self.bad_seals = 0
-        self.outgoing: list[Message] = []
+        self.outgoing: list[Request] = []
         self.actions: list[Action] = []
         self.answers: list[Answered] = []
         self.events: deque[Event] = deque()
@@ -452,6 +453,7 @@ class Session:
         self.name, self.account = message.name, message.account
         self._token, self.limits = message.token, message.limits
         self._was_live = True
+        self.welcomed = (message, now)
         self._welcome_at = now
         self._join_until = None
         self._ping_s = max(0.1, message.ping_s)

@@ -12,9 +12,17 @@ from typing import Any, TypeVar
 
 from chat_broker.clock import Now
 from chat_broker.hub import Hub
-from chat_broker.log import MemoryLog
+from chat_broker.log import MemoryLog, Stretch
 from chat_broker.settings import Settings
-from chat_protocol.codec import decode_feed, decode_reply, decode_request, encode, line_text
+from chat_protocol.codec import (
+    decode_feed,
+    decode_reply,
+    decode_request,
+    decode_requests,
+    encode,
+    encode_requests,
+    line_text,
+)
 from chat_protocol.envelope import (
     HEADER_BYTES,
     SIGNATURE_BYTES,
@@ -260,6 +268,12 @@ class Peer:
         self.bench.hub.receive(self.id, self.key, decode_request(encode(message)), self.bench.now)
         self.bench.collect()
 
+    def deliver_all(self, *messages: Request) -> None:
+        """Messages as they stand, in as few frames as a client would take."""
+        for frame in encode_requests(messages):
+            self.bench.hub.receive_all(self.id, self.key, decode_requests(frame), self.bench.now)
+        self.bench.collect()
+
     def ask(self, reply: type[R], kind: type[Request], *fields: Any, **named: Any) -> R:
         """Send a request, store everything; the one answer, which is a `reply`."""
         request = self.send(kind, *fields, **named)
@@ -373,6 +387,11 @@ class Peer:
                 found.append((room, None))
         self._read = len(self.bench.feed)
         return found
+
+
+def packed(entries: list[Entry]) -> list[Stretch]:
+    """Entries as a batch holds them, each by itself."""
+    return [Stretch.of([entry]) for entry in entries]
 
 
 def texts(entries: list[Entry]) -> list[str]:

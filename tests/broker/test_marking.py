@@ -142,7 +142,7 @@ def test_a_line_says_how_many_bots_have_answered_each_other() -> None:
     dice.say("by hand")
     bench.round()
     bodies = [bytes(entry.body) for entry in bench.entries()[1:]]
-    assert bodies == [b"\x92\xa8rolled 4\x01", b"\x92\xa7by hand\x00"]
+    assert bodies == [b"\x92\xa8rolled 4\x01", b"\x91\xa7by hand"]
 
 
 def test_a_loop_of_bots_ends_at_the_broker() -> None:

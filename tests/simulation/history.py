@@ -109,7 +109,7 @@ class History:
         self._sealed: dict[bytes, list[tuple[str, int]]] = {}  # room key -> what was sealed with it
         self._topics: dict[bytes, str] = {}
         self._trimmed: dict[str, int] = {}
-        self._past_epochs: set[bytes] = set()
+        self._past_epochs: dict[bytes, dict[str, int]] = {}  # and what was trimmed at their ends
         self._batches = 0
         self._batch_of: dict[tuple[str, int], int] = {}
         self._trace: list[tuple[float, str, str, object]] = []
@@ -187,7 +187,7 @@ class History:
         self, epoch: bytes, heads: dict[str, int], trimmed: dict[str, int], marks: dict[MarkKey, int]
     ) -> None:
         """The history goes on from a backup, in which rooms ended at `heads`."""
-        self._past_epochs.add(self.epoch)
+        self._past_epochs[self.epoch] = self._trimmed
         self.epoch = epoch
         self._trimmed = dict(trimmed)
         self.marks = dict(marks)
@@ -307,9 +307,12 @@ class History:
     def _told_lost(self, process: str, room: str, first: int, last: int) -> None:
         self.lost += last - first + 1
         where = f"{room} {first} to {last}, lost to {process},"
-        self.require(last <= self._trimmed.get(room, 0), f"{where} are kept")
         self._expect(process, room, first, where)
-        self._views[process, room].next = last + 1
+        view = self._views[process, room]
+        view.next = last + 1
+        # Who has not heard of a new epoch yet may be told what was so in the old one.
+        trimmed = self._past_epochs.get(view.epoch, self._trimmed)
+        self.require(last <= trimmed.get(room, 0), f"{where} are kept")
 
     def _expect(self, process: str, room: str, seq: int, where: str) -> None:
         view = self._views.get((process, room))

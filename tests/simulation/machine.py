@@ -22,7 +22,7 @@ from chat_broker.log import (
     _MemoryRoom,
 )
 from chat_broker.settings import Settings
-from chat_protocol.codec import decode_request, encode
+from chat_protocol.codec import decode_requests, encode
 from chat_protocol.errors import BadFrame, StorageError
 from chat_protocol.messages import Added, Key, Marked, Message, Opened, Page
 from tests.simulation.clock import Clock
@@ -65,9 +65,12 @@ class Disk(MemoryLog):
     def _store(self, batch: Batch) -> StorageError | None:
         error = super()._store(batch)
         if error is None:
-            stored = {room: entries[-1].seq for room, entries in batch.entries.items()}
-            self._history.note("disk", "stores", stored)
-            self._history.stored(batch.entries, batch.trims)
+            entries = {
+                room: [entry for one in stretches for entry in one.entries()]
+                for room, stretches in batch.entries.items()
+            }
+            self._history.note("disk", "stores", {room: some[-1].seq for room, some in entries.items()})
+            self._history.stored(entries, batch.trims)
             self._history.marked(batch.marks)
         else:
             self._history.note("disk", "fails", batch.ticket)
@@ -258,11 +261,11 @@ class BrokerMachine:
             answer(hub)
         for link, frame in self._drain():
             try:
-                message = decode_request(frame)
+                requests = decode_requests(frame)
             except BadFrame as error:
                 hub.receive_bad(link.peer, error, self._now())
                 continue
-            hub.receive(link.peer, link.key, message, self._now())
+            hub.receive_all(link.peer, link.key, requests, self._now())
         hub.flush(self._now())
         self._send(hub)
         if not self._inbox:

@@ -27,7 +27,7 @@ from chat_protocol.messages import Entry, Said, Stored
 from tests.simulation.history import Violation
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("SEEDS", "200"))
+SEEDS = int(os.environ.get("SEEDS", "500"))
 CHOSEN = os.environ.get("SEED")
 
 
@@ -67,8 +67,8 @@ def publish_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
-    def said(self: State, session: BrokerSession, stored: Stored) -> None:
-        self.reply_now(session.peer, Said(stored.request, self.log.epoch, [stored]))
+    def said(self: State, session: BrokerSession, stored: list[Stored]) -> None:
+        self.reply_now(session.peer, Said(stored[-1].request, self.log.epoch, stored))
 
     patch.setattr(State, "said", said)
 
@@ -157,9 +157,9 @@ def mark_once_and_forget(patch: pytest.MonkeyPatch) -> None:
         (acknowledge_before_commit, 3),
         (store_every_request, 20),
         (store_in_any_order, 20),
-        (forget_nothing, 100),
+        (forget_nothing, 200),
         (say_again_under_another_id, 20),
-        (say_again_as_another_instance, 100),
+        (say_again_as_another_instance, 200),
         (tell_of_no_heads, 20),
         (move_on_before_the_gap_is_closed, 20),
         (turn_no_key, 20),
