@@ -10,34 +10,34 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
+from datetime import time as time_of_day
 from typing import ClassVar
 
 from textual import events, on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.widgets import OptionList
 
 from chat_client import slash
 from chat_client.conversation import Conversation
-from chat_client.events import Link
 from chat_client.front import Chat
 from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
 from chat_client.pages import OLDER_AT_ONCE, ItemKind, Older, Page, Pages
 from chat_client.preferences import Keeper
-from chat_client.rows import Row, RowKind, body, color, plain, reason
+from chat_client.rows import Row, RowKind, plain, reason
 from chat_client.slash import ScreenCommand
-from chat_client.transcript import Pending, PendingState, Place
-from chat_client.tui.attention import Attention, Quiet, quiet_hours
+from chat_client.transcript import Place
 from chat_client.tui.cells import calm, links
 from chat_client.tui.composer import Composer
 from chat_client.tui.desktop import Notifications, open_address
 from chat_client.tui.dialogs import Destination, Help, Jump, LinkList
 from chat_client.tui.errands import Errands
-from chat_client.tui.paint import Drawn, Piece, draw_pending, new_below
-from chat_client.tui.panels import Banner, Hints, MembersPanel, Panel, RoomsPanel, TitleBar, unread
+from chat_client.tui.frame import Frame
+from chat_client.tui.paint import Drawn, draw_under_way
+from chat_client.tui.panels import unread
 from chat_client.tui.themes import CSS, THEMES
 from chat_client.tui.transcript_view import TranscriptView
+from chat_client.tui.wishes import Wishes
 from chat_protocol.errors import BadText, CallerError, ChatError
 from chat_protocol.messages import RoomKind
 from chat_protocol.names import check_text, clean_text
@@ -47,15 +47,8 @@ SHOWN_S = 1.0  # and then to be shown
 REDRAWN_S = 0.03  # in a busy room the screen is brought up to date so often, not once a line
 TICK_S = 1.0
 OLDER_AGAIN_S = 5.0
-FLASH_S = 6.0
 TWICE_S = 3.0
-PENDING_SHOWN_MAX = 8
 LINKS_LISTED_MAX = 100
-ROOMS_COLUMNS_MIN = 64  # the width from which on the rooms stand at the side by themselves
-MEMBERS_COLUMNS_MIN = 104
-
-_HINTS = "Enter says it   Alt-Enter new row   Tab completes   Ctrl-K jump   F1 help   Ctrl-Q leave"
-_SHORT_HINTS = "Ctrl-K jump   F1 help   Ctrl-Q leave"
 
 
 class ChatScreen(App[Outcome]):
@@ -97,29 +90,22 @@ class ChatScreen(App[Outcome]):
         self.sentences: list[str] = []
         self._chat = chat
         self._first_room = room
-        self._keeper = keeper
-        self._wishes = keeper.load()
+        self._wishes = Wishes(keeper)
         self._clock, self._tz = clock, tz
         self._conversation = Conversation(chat, self._take_rows, clock=clock, tz=tz, obey=self._obey)
         self._transcript = self._conversation.transcript
         self._errands = Errands(self._conversation, self._change, self._give_back)
         self._pages = Pages()
-        self._attention = Attention(self._quiet_hours(), set(self._wishes.muted))
         self._desktop = Notifications()
-        self._view = TranscriptView(chat.name)
-        self._composer = Composer(self._known)
-        self._rooms = RoomsPanel()
-        self._members = MembersPanel()
-        self._title_bar, self._banner, self._hints = TitleBar(), Banner(), Hints()
+        self._frame = Frame(chat.name, self._known)
+        self._view, self._composer = self._frame.view, self._frame.composer
         self._drafts: dict[str, str] = {}
         self._shown_room = ""
         self._going = ""  # the title, in lower case, of a room that is being opened to go there
         self._came = self._new_below = 0  # lines since the last update; of those, below what is in sight
-        self._flash = ("", False, 0.0)  # text, whether urgent, until when
         self._changing = False
         self._leaving = False
         self._interrupted_at = float("-inf")
-        self._wanted: dict[str, bool] = {}  # panels that a person folded or unfolded
         self._tasks: list[asyncio.Task[None]] = []
         for each in THEMES.values():
             self.register_theme(each)
@@ -128,16 +114,7 @@ class ChatScreen(App[Outcome]):
     # ------------------------------------------------------------------ beginning and end
 
     def compose(self) -> ComposeResult:
-        yield self._title_bar
-        yield self._banner
-        with Horizontal(id="middle"):
-            yield self._rooms
-            with Vertical(id="talk"):
-                yield self._view
-                yield OptionList(id="choices", markup=False)
-                yield self._composer
-            yield self._members
-        yield self._hints
+        yield self._frame
 
     def on_mount(self) -> None:
         self._composer.focus()
@@ -145,7 +122,7 @@ class ChatScreen(App[Outcome]):
         for task in self._tasks:
             task.add_done_callback(self._over)
         self.set_interval(TICK_S, self._tick)
-        self._fold_panels()
+        self._change()
 
     async def _talk(self) -> None:
         await self._conversation.start(self._first_room, person=False)
@@ -167,17 +144,17 @@ class ChatScreen(App[Outcome]):
     def action_leave(self) -> None:
         """Leave when the last lines are stored; asked twice, at once."""
         if self._leaving:
-            self._end()
+            self._tasks.append(asyncio.create_task(self._leave(0.0, 0.0)))
             return
         self._leaving = True
         self._errands.drop("you left first")
         self._tasks[0].cancel()
         if self._transcript.unanswered and self._conversation.closed is None:
             self.flash("Waiting until the last lines are stored; Ctrl-Q leaves at once.", urgent=True)
-        self._tasks.append(asyncio.create_task(self._leave()))
+        self._tasks.append(asyncio.create_task(self._leave(ANSWERED_S, SHOWN_S)))
 
-    async def _leave(self) -> None:
-        await self._conversation.settle(ANSWERED_S, SHOWN_S)
+    async def _leave(self, answered_s: float, shown_s: float) -> None:
+        await self._conversation.settle(answered_s, shown_s)
         self._end()
 
     def _end(self) -> None:
@@ -211,8 +188,9 @@ class ChatScreen(App[Outcome]):
         place = self._transcript.place(row.where)
         direct = place is not None and place.kind is RoomKind.DIRECT
         looking = row.where == self._transcript.here and self.app_focus
-        at = datetime.fromtimestamp(self._clock(), self._tz).time()
-        alert = self._attention.alert(row, direct=direct, looking=looking, now=self._chat.now(), at=at)
+        alert = self._wishes.alert(
+            row, direct=direct, looking=looking, now=self._chat.now(), at=self._time_of_day()
+        )
         if alert is not None:
             self.bell()
             self._desktop.show(alert)
@@ -231,22 +209,18 @@ class ChatScreen(App[Outcome]):
     def _tick(self) -> None:
         """What changes with the time alone."""
         if self._view.is_attached:
-            self._update_bars(self._transcript.places, self._transcript.place(self._transcript.here))
+            self._update_bars()
 
     def _update(self) -> None:
         transcript, here = self._transcript, self._transcript.here
-        places, place = transcript.places, transcript.place(here)
         self._pages.keep(transcript.rooms)
         page = self._pages[here]
-        self._arrive(here, page, place)
+        self._arrive(here, page, transcript.place(here))
         if self._view.at_end:
             page.trim()
         self._view.show(page, self._under_way(here))
-        muted = self._attention.muted
-        self._rooms.show(places, here, muted)
-        self._members.show(place, transcript.name)
-        self._update_bars(places, place)
-        self._composer.placeholder = f"Say something in {transcript.title}" if here else "You are in no room"
+        self._frame.show(transcript, self._wishes.muted)
+        self._update_bars()
 
     def _arrive(self, here: str, page: Page, place: Place | None) -> None:
         """Mark what is new: where one comes to, and where one does not look."""
@@ -265,64 +239,23 @@ class ChatScreen(App[Outcome]):
         """Whether what comes on this page is seen as it comes."""
         return self.app_focus and self._view.at_end and self._view.shows(page)
 
-    def _update_bars(self, places: Sequence[Place], place: Place | None) -> None:
-        columns = self.size.width
-        now = self._chat.now()
-        status = self._transcript.status(now)
-        self._banner.say(status, place, columns - 2)
-        others = [each for each in places if place is None or each.room != place.room]
-        counted = [each for each in others if each.unread and each.room not in self._attention.muted]
-        total = sum(each.unread for each in counted)
-        mentioned = any(each.mentions for each in counted)
-        summary = (
-            f"{'@' if mentioned else ''}{total} elsewhere" if total and not self._stands("rooms") else ""
-        )
-        quiet = self._attention.quiet
-        self._title_bar.show(
-            place,
-            self._transcript.link,
-            summary,
-            muted=place is not None and place.room in self._attention.muted,
-            quiet=quiet is not None and quiet.holds(datetime.fromtimestamp(self._clock(), self._tz).time()),
-        )
-        text, urgent, until = self._flash
-        if now >= until:
-            text, urgent = (_HINTS if columns >= 90 else _SHORT_HINTS), False
-        self._hints.say(text, below=new_below(self._new_below) if self._new_below else "", urgent=urgent)
+    def _update_bars(self) -> None:
+        quiet, now = self._wishes.is_quiet(self._time_of_day()), self._chat.now()
+        self._frame.show_bars(self._transcript, self._wishes.muted, self._new_below, now, quiet=quiet)
+
+    def _time_of_day(self) -> time_of_day:
+        return datetime.fromtimestamp(self._clock(), self._tz).time()
 
     def flash(self, text: str, *, urgent: bool = False) -> None:
         """Say something in the last row, for a while."""
-        self._flash = (" ".join(clean_text(text).split()), urgent, self._chat.now() + FLASH_S)
+        self._frame.flash(text, self._chat.now(), urgent=urgent)
         self._change()
 
-    # ------------------------------------------------------------------ lines on their way
-
     def _under_way(self, here: str) -> list[Drawn]:
-        """Lines said here that are not shown yet, and commands not done, the newest few."""
-        under_way: list[Pending | str] = [line for line in self._transcript.pending if line.room == here]
-        under_way += self._errands.waiting
-        hidden = max(0, len(under_way) - PENDING_SHOWN_MAX)
-        drawn: list[Drawn] = [[Piece(f"… and {hidden} before these", "pending")]] if hidden else []
-        for each in under_way[hidden:]:
-            drawn += self._draw_pending(each)
-        return drawn
-
-    def _draw_pending(self, line: Pending | str) -> list[Drawn]:
-        name = self._transcript.name
-        text = body(line) if isinstance(line, str) else line.text
-        row = Row(RowKind.OWN, "", "", name, text, color(name))
-        stored = not isinstance(line, str) and line.state is PendingState.STORED
-        live = self._transcript.link is Link.LIVE
-        state = (
-            "waiting…"
-            if isinstance(line, str)
-            else "stored"
-            if stored
-            else "sending…"
-            if live
-            else "not sent yet"
-        )
-        return draw_pending(row, self._view.columns, state, name, stored=stored)
+        """Lines said here that are not shown yet, and commands not done."""
+        pending = [line for line in self._transcript.pending if line.room == here]
+        link = self._transcript.link
+        return draw_under_way(pending, self._errands.waiting, self._transcript.name, link, self._view.columns)
 
     def _give_back(self, typed: str, why: str) -> None:
         self._take_rows(self._transcript.undone(typed, why, self._clock()))
@@ -361,12 +294,7 @@ class ChatScreen(App[Outcome]):
 
     @on(Composer.Choosing)
     def choosing(self, event: Composer.Choosing) -> None:
-        choices = self.query_one("#choices", OptionList)
-        choices.display = bool(event.found)
-        if event.found:
-            if [str(option.prompt) for option in choices.options] != event.found:
-                choices.set_options(event.found)
-            choices.highlighted = event.at
+        self._frame.choose(event.found, event.at)
 
     @on(OptionList.OptionSelected, "#choices")
     def chosen(self, event: OptionList.OptionSelected) -> None:
@@ -395,45 +323,24 @@ class ChatScreen(App[Outcome]):
 
     def _mute(self, title: str | None, muted: bool) -> None:
         room = self._transcript.find(title) if title else self._transcript.here
-        if not room:
-            raise CallerError(f"You are not in {title or 'a room'}, so nothing rings there")
-        (self._attention.muted.add if muted else self._attention.muted.discard)(room)
-        self._wishes.muted = sorted(self._attention.muted)
-        self._save()
         place = self._transcript.place(room)
-        name = place.title if place else room
-        self.flash(f"{name} rings no more; its lines are still counted" if muted else f"{name} rings again")
+        if place is None:
+            raise CallerError(f"You are not in {title or 'a room'}, so nothing rings there")
+        self._wishes.mute(room, muted)
+        rings = "rings no more; its lines are still counted" if muted else "rings again"
+        self.flash(f"{place.title} {rings}")
 
     def _set_quiet(self, hours: str) -> None:
         if hours:
-            quiet = None if hours == "off" else quiet_hours(hours)
-            self._attention.quiet = quiet
-            self._wishes.quiet = str(quiet or "")
-            self._save()
-        quiet = self._attention.quiet
-        self.flash(
-            f"Nothing rings from {quiet.start:%H:%M} to {quiet.end:%H:%M}"
-            if quiet
-            else "There are no quiet hours"
-        )
-
-    def _quiet_hours(self) -> Quiet | None:
-        try:
-            return quiet_hours(self._wishes.quiet) if self._wishes.quiet else None
-        except CallerError:
-            return None  # somebody edited the file
-
-    def _save(self) -> None:
-        try:
-            self._keeper.save(self._wishes)
-        except OSError as error:
-            raise CallerError(f"this holds for now, but cannot be remembered: {error.strerror}") from error
+            self._wishes.set_quiet(hours)
+        quiet = self._wishes.quiet
+        hours = f"Nothing rings from {quiet.start:%H:%M} to {quiet.end:%H:%M}" if quiet else ""
+        self.flash(hours or "There are no quiet hours")
 
     def action_theme(self, name: str = "") -> None:
         self.theme = name or ("light" if self.theme == "dark" else "dark")
-        self._wishes.theme = self.theme
         try:
-            self._save()
+            self._wishes.set_theme(self.theme)
         except CallerError as error:
             self.flash(reason(str(error)), urgent=True)
 
@@ -479,7 +386,7 @@ class ChatScreen(App[Outcome]):
             self._take_rows(self._transcript.switch(room, self._clock()))
             self._change_drafts(before, room)
         self._composer.focus()
-        self._fold_over()
+        self._frame.fold_over()
 
     def _change_drafts(self, before: str, room: str) -> None:
         self._going = ""
@@ -498,7 +405,7 @@ class ChatScreen(App[Outcome]):
 
     def action_next_unread(self) -> None:
         found = [place for place in self._listed() if place.unread and place.room != self._transcript.here]
-        found.sort(key=lambda place: (place.room in self._attention.muted, not place.mentions))
+        found.sort(key=lambda place: (place.room in self._wishes.muted, not place.mentions))
         if found:
             self._go(found[0].title)
         else:
@@ -583,7 +490,7 @@ class ChatScreen(App[Outcome]):
     def action_step_back(self) -> None:
         """Esc: away from whatever is open, then to the end."""
         self._composer.stop_completing()
-        over = self._fold_over()
+        over = self._frame.fold_over()
         if not self._composer.has_focus:
             self._composer.focus()
         elif not over:
@@ -671,54 +578,17 @@ class ChatScreen(App[Outcome]):
         self.push_screen(Help(), closed)
 
     def action_panel(self, which: str) -> None:
-        """Go to a panel, unfolding it; from there, fold it."""
-        panel = self._panel(which)
-        fold = self._stands(which) and panel.has_focus
-        self._wanted[which] = not fold
-        self._fold_panels()
-        if fold:
-            self._composer.focus()
-        else:
-            panel.focus()
-
-    def _panel(self, which: str) -> Panel:
-        return self._rooms if which == "rooms" else self._members
-
-    def _stands(self, which: str) -> bool:
-        return self._wanted.get(which, self.size.width >= _columns_for(which))
-
-    def _fold_panels(self) -> None:
-        for which in ("rooms", "members"):
-            panel = self._panel(which)
-            panel.set_class(not self._stands(which), "-folded")
-            panel.set_class(self.size.width < _columns_for(which), "-over")
+        self._frame.turn(which)
         self._change()
 
-    def _fold_over(self) -> bool:
-        """Fold the panels that stand over the transcript; whether there was one."""
-        over = [
-            which
-            for which in ("rooms", "members")
-            if self._stands(which) and self.size.width < _columns_for(which)
-        ]
-        for which in over:
-            del self._wanted[which]
-        self._fold_panels()
-        return bool(over)
-
     def on_resize(self, _: events.Resize) -> None:
-        self._wanted.clear()
-        self.call_after_refresh(self._fold_panels)
+        self._change()
 
     def watch_app_focus(self, focus: bool) -> None:
         """The terminal's window is looked at again, or no longer."""
         if not focus:
             self._pages[self._transcript.here].mark_new(0)
         self._change()
-
-
-def _columns_for(which: str) -> int:
-    return ROOMS_COLUMNS_MIN if which == "rooms" else MEMBERS_COLUMNS_MIN
 
 
 def _known_people(people: set[str], places: Sequence[Place]) -> set[str]:

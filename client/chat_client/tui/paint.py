@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from chat_client.events import Link
 from chat_client.mentions import mention_spans
 from chat_client.pages import Item, ItemKind
-from chat_client.rows import Row, RowKind, plural
+from chat_client.rows import Row, RowKind, body, color, plural
+from chat_client.transcript import Pending, PendingState
 from chat_client.tui.cells import calm, cut, links, pad_left, wrap
 
 WIDE_COLUMNS_MIN = 58
@@ -24,6 +26,8 @@ TIME_COLUMNS = 5
 INDENT_COLUMNS = 6
 STATE_COLUMNS = 3  # the sign of a line's state, and a blank on either side
 BOT = " ⚙"
+STORED = "stored"
+PENDING_SHOWN_MAX = 8
 
 _SIGNS = {
     RowKind.NOTICE: "—",
@@ -86,21 +90,40 @@ def draw(item: Item, columns: int, name: str, *, whole: bool = False) -> list[Dr
     return _draw_row(item, item.row, columns, name, whole)
 
 
-def draw_pending(row: Row, columns: int, state: str, name: str, *, stored: bool) -> list[Drawn]:
+def draw_pending(row: Row, columns: int, state: str) -> list[Drawn]:
     """A line that is not shown yet; `state` is a word for that."""
     item = Item(ItemKind.ROW, row)
     text = calm(row.text)
     start, hanging = _text_columns(item, columns)
     shown: list[Drawn] = []
+    sign = "✓" if state == STORED else "◌"
     for number, (one, end) in enumerate(_wrap(text, columns, start, hanging)):
-        head = (
-            _head(item, row, columns, True, "✓" if stored else "◌") if not number else [Piece(" " * hanging)]
-        )
+        head = [Piece(" " * hanging)] if number else _head(item, row, columns, True, sign)
         shown.append([*head, Piece(text[one:end], "pending")])
     room = columns - _columns(shown[-1])
     if room > len(state) + 2:
         shown[-1].append(Piece(f"  {state}", "state"))
     return shown
+
+
+def draw_under_way(
+    pending: Sequence[Pending], waiting: Sequence[str], name: str, link: Link, columns: int
+) -> list[Drawn]:
+    """Lines that are said and not shown yet, and what was typed and is not done; the newest few."""
+    under_way: list[tuple[str, str]] = [(line.text, _state(line, link)) for line in pending]
+    under_way += [(body(typed), "waiting…") for typed in waiting]
+    hidden = max(0, len(under_way) - PENDING_SHOWN_MAX)
+    drawn: list[Drawn] = [[Piece(f"… and {hidden} before these", "pending")]] if hidden else []
+    for text, state in under_way[hidden:]:
+        row = Row(RowKind.OWN, "", "", name, text, color(name))
+        drawn += draw_pending(row, columns, state)
+    return drawn
+
+
+def _state(line: Pending, link: Link) -> str:
+    if line.state is PendingState.STORED:
+        return STORED
+    return "sending…" if link is Link.LIVE else "not sent yet"
 
 
 def _columns(drawn: Drawn) -> int:

@@ -50,13 +50,12 @@ def name_style(color: str, dark: bool) -> Style:
 
 CSS = """
 Screen {
-    layout: vertical;
-    layers: base over;
     background: $background;
     color: $foreground;
 }
-#middle { height: 1fr; }
-#talk { width: 1fr; height: 1fr; }
+#frame { height: 1fr; }
+#middle { height: 1fr; layers: base over; }
+#talk { width: 1fr; min-width: 16; height: 1fr; }
 
 #title { height: 1; background: $panel; color: $foreground; }
 #banner { height: 1; background: $warning 18%; color: $warning; padding: 0 1; }

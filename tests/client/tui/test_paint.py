@@ -95,7 +95,7 @@ def test_a_line_that_failed_offers_what_can_be_done() -> None:
 
 @pytest.mark.parametrize("columns", [20, 40, 80])
 def test_a_line_on_its_way_says_so_where_there_is_room(columns: int) -> None:
-    drawn = draw_pending(row(RowKind.OWN, "on its way", "bob"), columns, "sending…", "bob", stored=False)
+    drawn = draw_pending(row(RowKind.OWN, "on its way", "bob"), columns, "sending…")
     rows = ["".join(piece.text for piece in one) for one in drawn]
     assert all(cell_len(one) <= columns for one in rows)
     assert ("sending…" in rows[-1]) == (columns > 30)

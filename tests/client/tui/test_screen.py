@@ -407,9 +407,12 @@ def test_a_terminal_that_is_resized_shows_what_it_showed() -> None:
     async def talk(bob: Sitting) -> None:
         bob.chat.tell(*past(300))
         await bob.sees("line 300")
-        for size in ((70, 12), (130, 40), (40, 10), (90, 24)):
+        for size in ((70, 12), (130, 40), (40, 10), (130, 32), (20, 8), (90, 24)):
             await bob.is_resized(*size)
             await bob.sees("line 300")
+        for size in ((1, 1), (9, 3), (90, 24)):
+            await bob.is_resized(*size)
+        await bob.sees("line 300")
         await bob.presses("pageup", "pageup")
         await bob.sees_no("line 300")
         middle = next(row for row in bob.rows[5:] if " line " in row).split()[-1]
@@ -682,6 +685,20 @@ def test_leaving_waits_for_the_last_lines() -> None:
         await bob.until(lambda: bob.app.return_value is not None, "the end")
 
     assert sit(FakeChat(stores=False), talk).return_value is Outcome.DONE
+
+
+def test_leaving_at_once_names_the_lines_that_nobody_knows_about() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.types("last words")
+        await bob.sees("sending…")
+        await bob.presses("ctrl+q")
+        await bob.sees("Waiting until the last lines are stored")
+        await bob.presses("ctrl+q")
+        await bob.until(lambda: bob.app.return_value is not None, "the end")
+
+    app = sit(FakeChat(stores=False), talk)
+    assert app.return_value is Outcome.UNKNOWN
+    assert "this line may be stored or not. It was:\n      last words" in app.sentences[0]
 
 
 def test_a_closed_session_ends_the_screen_and_says_why() -> None:
