@@ -562,7 +562,7 @@ class ChatScreen(App[Outcome]):
             self.copy_to_clipboard(selected)
             self.screen.clear_selection()
             self.flash("Copied")
-        elif now < self._interrupted_at + TWICE_S or self._leaving:
+        elif self._leaving or (not self._composer.text and now < self._interrupted_at + TWICE_S):
             self.action_leave()
         else:
             self._composer.put("")

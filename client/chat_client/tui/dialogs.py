@@ -39,6 +39,7 @@ KEYS = (
 
 
 HELP_COLUMNS = 84
+TWO_COLUMNS_MIN = 50
 
 
 class Dialog(ModalScreen[str]):
@@ -184,6 +185,9 @@ def _help(columns: int) -> Content:
         parts.append(Content.styled(f"{heading}\n", "bold $primary"))
         width = min(max(len(left) for left, _ in rows) + 2, columns * 2 // 5)
         for left, right in rows:
+            if columns < TWO_COLUMNS_MIN:
+                parts.append(Content.assemble(f"{left}\n", Content.styled(f"  {right}\n", "$muted")))
+                continue
             parts.append(Content.styled(pad(left, width - 1) + " ", "$foreground"))
             parts.append(Content.styled(f"{cut(right, columns - width)}\n", "$muted"))
         parts.append(Content("\n"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from chat_client.pages import Item, ItemKind
@@ -55,6 +57,24 @@ def test_no_text_reaches_the_columns_of_time_and_name_or_the_edge(columns: int, 
     assert all(cell_len(one) <= columns for one in rows)
     assert all(one.startswith(" " * 6) for one in rows[1:])
     assert height(item, columns) == len(rows)
+
+
+@given(
+    st.text(alphabet="ab @bob\n漢\u0301\u200d👍🏽🇩🇪/:.h", max_size=120).filter(str.strip),
+    st.text(alphabet="abcdef漢", min_size=1, max_size=64),
+    st.sampled_from([20, 25, 40, 57, 58, 90]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_whatever_is_said_fits_and_is_as_high_as_was_measured(
+    said: str, sender: str, columns: int, same_time: bool, bot: bool
+) -> None:
+    shown = row(text=f"bob https://example.org/{said}", sender=sender, mention=True, bot=bot)
+    item = Item(ItemKind.ROW, shown, follows=same_time, same_time=same_time)
+    for whole in (True, False) if columns >= 58 else (False,):
+        rows = text(item, columns, whole=whole)
+        assert all(cell_len(one) <= columns for one in rows)
+        assert height(item, columns) == len(rows)
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])

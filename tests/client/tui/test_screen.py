@@ -655,6 +655,7 @@ def test_help() -> None:
         await bob.presses("f1")
         await bob.sees("Ctrl-K", "jump to a room or a person")
         await bob.presses("escape")
+        await bob.is_resized(40, 24)
         await bob.types("/help")
         await bob.sees("jump to a room or a person")
         await bob.presses("escape")
@@ -672,6 +673,19 @@ def test_leaving(keys: list[str]) -> None:
         await bob.until(lambda: bob.app.return_value is not None, "the end")
 
     assert sit(FakeChat(), talk).return_value is Outcome.DONE
+
+
+def test_ctrl_c_leaves_only_when_there_is_nothing_to_clear() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.presses("ctrl+c")
+        await bob.sees("Ctrl-C once more leaves")
+        await bob.writes("after all")
+        await bob.presses("ctrl+c")
+        assert (bob.composed, bob.app.return_value) == ("", None)
+        await bob.presses("ctrl+c")
+        await bob.until(lambda: bob.app.return_value is not None, "the end")
+
+    sit(FakeChat(), talk)
 
 
 def test_leaving_waits_for_the_last_lines() -> None:
