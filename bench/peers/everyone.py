@@ -1,0 +1,35 @@
+"""Everyone who takes part, in the order of the report."""
+
+from __future__ import annotations
+
+from bench.peers.mosquitto import Mosquitto
+from bench.peers.nats import JetStream, Nats
+from bench.peers.ngircd import Ngircd
+from bench.peers.peer import Peer, Storing
+from bench.peers.redis import Redis, RedisStreams
+from bench.peers.simple_chat import SimpleChat, SimpleChatStoring
+
+
+def peers() -> dict[str, Peer]:
+    everyone: list[Peer] = [
+        SimpleChat(),
+        Redis(tls=False),
+        Redis(tls=True),
+        Nats(tls=False),
+        Nats(tls=True),
+        Ngircd(),
+        Mosquitto(),
+    ]
+    return {peer.key: peer for peer in everyone}
+
+
+def stores() -> dict[str, Storing]:
+    everyone: list[Storing] = [
+        SimpleChatStoring(single=False),
+        SimpleChatStoring(single=True),
+        RedisStreams("always"),
+        RedisStreams("everysec"),
+        JetStream(syncs=False),
+        JetStream(syncs=True),
+    ]
+    return {peer.key: peer for peer in everyone}
