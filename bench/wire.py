@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 
@@ -60,6 +61,11 @@ class Wire:
         got, self._ahead = self._ahead[:size], self._ahead[size:]
         return got
 
+    def some(self) -> bytes:
+        """What comes next, at least a byte."""
+        ahead, self._ahead = self._ahead, b""
+        return ahead or self._more()
+
     def _more(self) -> bytes:
         got = (self._tls or self.raw).recv(65_536)
         if not got:
@@ -90,6 +96,10 @@ class Wire:
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         return b"".join(parts)
+
+    def poll(self, wait_s: float) -> None:
+        """Sleep until something has come."""
+        select.select([self.raw], [], [], wait_s)
 
     def discard(self, into: bytearray) -> int:
         """Throw away what has come, on TLS without opening it; how many bytes that was."""

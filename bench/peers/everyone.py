@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.peers.limits import limits
 from bench.peers.mosquitto import Mosquitto
 from bench.peers.nats import JetStream, Nats
 from bench.peers.ngircd import Ngircd
@@ -19,6 +20,7 @@ def peers() -> dict[str, Peer]:
         Nats(tls=True),
         Ngircd(),
         Mosquitto(),
+        *limits(),
     ]
     return {peer.key: peer for peer in everyone}
 
