@@ -15,13 +15,14 @@ from bench.peers.everyone import peers
 from bench.peers.peer import Peer, Place
 from bench.run import Run
 from bench.tls import make_certificate
-from bench.work import fanout, ingest
+from bench.work import fanout, ingest, latency
 
 WORKS: dict[str, Callable[[Run, dict[str, Peer]], None]] = {
     "fanout100": lambda run, some: fanout.run(run, some, (100,)),
     "fanout": lambda run, some: fanout.run(run, some, (1, 10, 1_000)),
     "many_rooms": fanout.run_many,
     "ingest": lambda run, _: ingest.run(run),
+    "latency": lambda run, _: latency.run(run),
 }
 
 

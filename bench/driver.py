@@ -50,8 +50,16 @@ class Driver:
 
     def round(self, seconds: float, window: int, pace: float = 0.0) -> Round:
         """Publish for so long (at `pace` lines a second; 0: as fast as it goes), then wait for the rest."""
+        self.begin(seconds, window, pace)
+        return self.finish()
+
+    def begin(self, seconds: float, window: int, pace: float = 0.0) -> None:
+        """The first half of `round`: it goes on by itself until `finish` waits for it."""
+        self._seconds = seconds
         self._pipe.send((seconds, window, pace))
-        got = self._hear(seconds + 120.0)
+
+    def finish(self) -> Round:
+        got = self._hear(self._seconds + 120.0)
         assert isinstance(got, Round)
         if not got.lines:
             raise BenchError(f"none of {got.published} lines came")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 LINE_BYTES = 100
+PROBE_MARK = b"@"  # begins lines that belong to a latency probe, and not to the load beside it
 
 
 class Load(Protocol):

@@ -13,7 +13,7 @@ import zmq
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench import zmtp
-from bench.load import LINE_BYTES, text_of
+from bench.load import LINE_BYTES, PROBE_MARK, text_of
 from bench.peers.chat import FEED_USER, Access, Context, Due, Followers, Person, Session
 from bench.server import BenchError
 from bench.wire import Wire
@@ -76,6 +76,28 @@ def join_feed(port: int, token: bytes, topics: Sequence[bytes]) -> Wire:
     wire.exactly(head[1])  # READY
     wire.send(b"".join(zmtp.subscribe(topic) for topic in topics))
     return wire
+
+
+def open_sub(context: Context, port: int, token: bytes, topics: Sequence[bytes]) -> zmq.Socket[bytes]:
+    """A SUB on the feed that drops nothing."""
+    sub = context.socket(zmq.SUB)
+    sub.rcvhwm = 0
+    sub.plain_username = FEED_USER
+    sub.plain_password = token.hex().encode()
+    for topic in topics:
+        sub.subscribe(topic)
+    sub.connect(f"tcp://127.0.0.1:{port}")
+    return sub
+
+
+def join_reader(sub: zmq.Socket[bytes], last: bytes) -> None:
+    """Wait until subscriptions hold. Open pulls the rooms' beacons forward, and one of the topic that was
+    subscribed last says so."""
+    give_up = time.monotonic() + FEED_S
+    while time.monotonic() < give_up:
+        if sub.poll(500) and sub.recv_multipart()[0] == last:
+            return
+    raise BenchError(f"nothing came on the feed within {FEED_S:g} s")
 
 
 class _Talker:
@@ -219,22 +241,8 @@ class Reader:
         self._next: Counter[tuple[bytes, str]] = Counter()
         self._publications = self._lines = self._verified = 0
         self._verifying_s, self._since = 0.0, time.monotonic()
-        self.socket = context.socket(zmq.SUB)
-        self.socket.rcvhwm = 0
-        self.socket.plain_username = FEED_USER
-        self.socket.plain_password = welcome.feed_token.hex().encode()
-        for topic in self._rooms:
-            self.socket.subscribe(topic)
-        self.socket.connect(f"tcp://127.0.0.1:{access.feed_port}")
-        self._wait_for_the_feed()
-
-    def _wait_for_the_feed(self) -> None:
-        """Open pulls the rooms' beacons forward: one of the last room says that all subscriptions hold."""
-        last, give_up = list(self._rooms)[-1], time.monotonic() + FEED_S
-        while time.monotonic() < give_up:
-            if self.socket.poll(500) and self.socket.recv_multipart()[0] == last:
-                return
-        raise BenchError(f"nothing came on the feed within {FEED_S:g} s")
+        self.socket = open_sub(context, access.feed_port, welcome.feed_token, list(self._rooms))
+        join_reader(self.socket, list(self._rooms)[-1])
 
     def read(self, publications_max: int = 64) -> int:
         lines = 0
@@ -279,6 +287,8 @@ class Reader:
         return AESGCM(self._rooms[topic].key).decrypt(nonce, sealed, topic + head)
 
     def _check(self, topic: bytes, text: str) -> None:
+        if text.startswith(PROBE_MARK.decode()):
+            return
         publisher, number = text[:2], int(text[3:13])
         if self._next[topic, publisher] != number:
             raise BenchError(
