@@ -15,7 +15,7 @@ from bench.peers.everyone import peers
 from bench.peers.peer import Peer, Place
 from bench.run import Run
 from bench.tls import make_certificate
-from bench.work import fanout, ingest, latency
+from bench.work import client, fanout, ingest, latency, send
 
 WORKS: dict[str, Callable[[Run, dict[str, Peer]], None]] = {
     "fanout100": lambda run, some: fanout.run(run, some, (100,)),
@@ -23,6 +23,8 @@ WORKS: dict[str, Callable[[Run, dict[str, Peer]], None]] = {
     "many_rooms": fanout.run_many,
     "ingest": lambda run, _: ingest.run(run),
     "latency": lambda run, _: latency.run(run),
+    "client": lambda run, _: client.run(run),
+    "send": lambda run, _: send.run(run),
 }
 
 

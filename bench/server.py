@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from bench import machine
 
@@ -45,7 +46,7 @@ class Server:
                 preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
