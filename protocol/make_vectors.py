@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from chat_protocol import messages as m
 from chat_protocol.address import Address, encode_key, fingerprint
-from chat_protocol.codec import VERSION, encode, encode_plain
+from chat_protocol.codec import VERSION, encode, encode_plain, encode_requests
 from chat_protocol.envelope import HEADER_BYTES, SIGNATURE_BYTES, Header
 from chat_protocol.errors import Code
 from chat_protocol.names import skeleton
@@ -164,6 +164,7 @@ def build() -> dict[str, Json]:
         ],
         "accepted": list(_accepted()),
         "refused": list(_refused()),
+        "several": _several(),
         "entries": [
             {
                 "entry": encode_plain(one).hex(),
@@ -207,6 +208,20 @@ def _json(value: Any) -> Json:
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
     return value
+
+
+def _several() -> list[Json]:
+    """Frames with several requests, and the frame each would be alone; none: it cannot be read."""
+    says = [m.Say(11, TOKEN, "#lobby", 9, ["one"]), m.Say(12, TOKEN, "#lobby", 11, ["two"])]
+    pings = [m.Ping(request, TOKEN) for request in range(1, 18)]
+    unknown = bytes([VERSION]) + _pack([[9, 1, TOKEN], [4_711, 2], [9, 3, TOKEN]])
+    return [
+        *(
+            {"frame": next(encode_requests(some)).hex(), "alone": [encode(one).hex() for one in some]}
+            for some in (says, pings)
+        ),
+        {"frame": unknown.hex(), "alone": [encode(pings[0]).hex(), None, encode(pings[2]).hex()]},
+    ]
 
 
 def _accepted() -> list[Json]:

@@ -28,6 +28,7 @@ class Command:
     `writes`: it proposes entries, so it is refused at once while the log takes nothing, and costs as
     much as a line. Say looks after both itself, for what was said before is answered at any time.
     `always`: it is answered however much waits for the log.
+    `together`: the handler takes a list, of all that came in a row about one room.
     """
 
     handle: Callable[..., Any]
@@ -35,6 +36,7 @@ class Command:
     settled: bool = False
     writes: bool = False
     always: bool = False
+    together: bool = False
 
 
 COMMANDS: dict[type[m.Request], Command] = {
@@ -45,7 +47,7 @@ COMMANDS: dict[type[m.Request], Command] = {
     m.Invite: Command(joining.invite, writes=True),
     m.Devices: Command(joining.devices),
     m.Revoke: Command(joining.revoke, writes=True),
-    m.Say: Command(saying.say),
+    m.Say: Command(saying.say, together=True),
     m.Open: Command(reading.open_room, settled=True),
     m.Close: Command(reading.close, settled=True),
     m.Fetch: Command(reading.fetch, settled=True),

@@ -7,15 +7,13 @@ every message takes the next: that is the nonce, so it never repeats under one k
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from chat_broker.log import entry_bytes
 from chat_protocol.codec import encode_plain
 from chat_protocol.envelope import Header, Sealer
 from chat_protocol.messages import (
     ENTRIES_BYTES_MAX,
     NAMES_PER_MESSAGE_MAX,
-    AnyFeed,
     Beacon,
     Entry,
     Presence,
@@ -97,8 +95,8 @@ class Feed:
     def publish(self, name: str, entries: list[Entry], clock: float) -> None:
         """Entries of one room, in publications of bounded size; beacons follow."""
         feed = self.room(name)
-        for some in _bounded(entries):
-            self._send(feed, Publication(some))
+        for publication in _publications(entries):
+            self._send(feed, publication)
         feed.beacon_at = None  # a publication tells what a beacon would
         self.pull_beacons(name, clock)
 
@@ -159,7 +157,7 @@ class Feed:
         feed.beacon_at = None
         if not listeners:
             return
-        self._send(feed, Beacon(head, feed.presence))
+        self._send(feed, encode_plain(Beacon(head, feed.presence)))
         feed.beacon_step = min(feed.beacon_step + 1, len(BEACON_S) - 1)
         feed.beacon_at = clock + BEACON_S[feed.beacon_step]
 
@@ -176,24 +174,21 @@ class Feed:
         else:
             notice = Presence(feed.presence, listeners, joined, left)
         if listeners:
-            self._send(feed, notice)
+            self._send(feed, encode_plain(notice))
 
-    def _send(self, feed: RoomFeed, message: AnyFeed) -> None:
+    def _send(self, feed: RoomFeed, plaintext: bytes) -> None:
         feed.counter += 1
         header = Header(self.run, feed.generation, feed.counter)
-        self.outgoing.append(
-            (feed.topic, self.sealer.seal(feed.topic, feed.key, header, encode_plain(message)))
-        )
+        self.outgoing.append((feed.topic, self.sealer.seal(feed.topic, feed.key, header, plaintext)))
 
 
-def _bounded(entries: list[Entry]) -> list[list[Entry]]:
-    """Cut entries into runs of at most ENTRIES_BYTES_MAX encoded bytes."""
-    runs: list[list[Entry]] = []
-    size = ENTRIES_BYTES_MAX
-    for entry in entries:
-        size += entry_bytes(entry)
-        if size > ENTRIES_BYTES_MAX:
-            runs.append([])
-            size = entry_bytes(entry)
-        runs[-1].append(entry)
-    return runs
+def _publications(entries: list[Entry]) -> Iterator[bytes]:
+    """Encoded publications of at most ENTRIES_BYTES_MAX bytes of entries each, a single longer one apart."""
+    data = encode_plain(Publication(entries))
+    if len(data) <= ENTRIES_BYTES_MAX or len(entries) == 1:
+        yield data
+        return
+    parts = -(-len(data) // ENTRIES_BYTES_MAX)
+    size = -(-len(entries) // parts)
+    for first in range(0, len(entries), size):
+        yield from _publications(entries[first : first + size])

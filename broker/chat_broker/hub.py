@@ -7,7 +7,7 @@ latter, `log_results` first. The hub opens no socket and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chat_broker.accounts import OPERATOR, AccountMade, KeyChange, Role, ServerKind
@@ -20,7 +20,7 @@ from chat_broker.settings import Settings
 from chat_broker.state import State, no_storage
 from chat_protocol.envelope import Sealer
 from chat_protocol.errors import BadFrame, Code, StorageError
-from chat_protocol.messages import LOBBY, AnyRequest, Message, RoomKind, SessionRequest
+from chat_protocol.messages import LOBBY, AnyRequest, Message, RoomKind, Say, SessionRequest
 
 
 @dataclass(slots=True)
@@ -90,17 +90,35 @@ class Hub:
 
     def receive(self, peer: bytes, key: bytes, message: AnyRequest, now: Now) -> None:
         """One request from the connection with this routing id and this CURVE key."""
-        state = self._advance(now)
+        self.receive_all(peer, key, [message], now)
+
+    def receive_all(
+        self, peer: bytes, key: bytes, requests: Sequence[AnyRequest | BadFrame], now: Now
+    ) -> None:
+        """Requests from one connection, in the order in which they came, some of them not to be read."""
+        self._advance(now)
+        for run in _in_runs(requests):
+            if isinstance(run, BadFrame):
+                self.receive_bad(peer, run, now)
+            else:
+                self._receive(peer, key, run)
+
+    def _receive(self, peer: bytes, key: bytes, run: list[AnyRequest]) -> None:
+        message = run[0]
         command = COMMANDS[type(message)]
         session = self._session(peer, message)
         if session is None and command.may is not May.CONNECTION:
             text = "say Hello first: this connection has no such session"
-            state.refuse_now(peer, message.request, Code.UNKNOWN_SESSION, text)
+            for message in run:
+                self.state.refuse_now(peer, message.request, Code.UNKNOWN_SESSION, text)
             return
         if session is not None:
-            state.roster.hear(session)
-        if self._may_ask(command, peer, session, message):
-            self._handle(command, peer, key, session, message)
+            self.state.roster.hear(session)
+        if len(run) > 1 and not self._have_room(session, len(run)):
+            for message in run:
+                self._receive(peer, key, [message])
+        elif self._may_ask(command, peer, session, message):
+            self._handle(command, peer, key, session, run)
 
     def receive_bad(self, peer: bytes, error: BadFrame, now: Now) -> None:
         """Something that is no message came from this connection."""
@@ -172,6 +190,15 @@ class Hub:
             return None
         return session
 
+    def _have_room(self, session: Session | None, count: int) -> bool:
+        """Whether so many requests may wait for the log; if not, each is answered by itself."""
+        return (
+            session is not None
+            and session.in_flight + count <= self.state.settings.limits.requests_in_flight
+            and not session.account.banned
+            and session.key in session.account.keys
+        )
+
     def _may_ask(self, command: Command, peer: bytes, session: Session | None, message: AnyRequest) -> bool:
         """Whether the handler is to see this request; refuses it if not."""
         state, request = self.state, message.request
@@ -202,15 +229,15 @@ class Hub:
         return self.state.roster.is_alive(session) and not self.state.is_shut_out(session, request)
 
     def _handle(
-        self, command: Command, peer: bytes, key: bytes, session: Session | None, message: AnyRequest
+        self, command: Command, peer: bytes, key: bytes, session: Session | None, run: list[AnyRequest]
     ) -> None:
-        state = self.state
+        state, message = self.state, run[0]
 
         def handle() -> None:
             if session is None:
                 command.handle(state, peer, key, message)
             else:
-                command.handle(state, session, message)
+                command.handle(state, session, run if command.together else message)
 
         def handle_later(_: Now) -> None:
             if session is None or self._is_still_in(session, message.request):
@@ -223,4 +250,23 @@ class Hub:
             handle()
         except StorageError as error:
             state.note("storage_failed", code=str(error.code), text=str(error))
-            state.refuse_now(peer, message.request, error.code, no_storage(error.code), retry_ms=1_000)
+            for message in run:
+                state.refuse_now(peer, message.request, error.code, no_storage(error.code), retry_ms=1_000)
+
+
+def _in_runs(requests: Sequence[AnyRequest | BadFrame]) -> Iterator[list[AnyRequest] | BadFrame]:
+    """Says of one session into one room that came in a row; everything else by itself."""
+    run: list[AnyRequest] = []
+    of: tuple[bytes, str] | None = None  # the run's session and room
+    for request in requests:
+        now_of = (request.token, request.room) if type(request) is Say else None
+        if run and (now_of is None or now_of != of):
+            yield run
+            run = []
+        if isinstance(request, BadFrame):
+            yield request
+        else:
+            run.append(request)
+        of = now_of
+    if run:
+        yield run

@@ -15,17 +15,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import ENTRIES_BYTES_MAX, Entry
 
 #: The broker's own log: accounts, keys, invites, rooms, bans.
 SERVER_ROOM = "$server"
+ENTRY_BYTES = 36  # what an entry takes at most, encoded, beside its body and its sender's name
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """What one Say was answered with, kept so that the same request gets the same answer."""
 
     digest: bytes  # 8 bytes, of what was said
@@ -42,15 +44,13 @@ class Sender:
     answers: OrderedDict[int, Answer] = field(default_factory=OrderedDict)
 
 
-@dataclass(frozen=True, slots=True)
-class SenderKey:
+class SenderKey(NamedTuple):
     account: int
     instance: bytes  # 16 bytes
     room: str
 
 
-@dataclass(frozen=True, slots=True)
-class OnceKey:
+class OnceKey(NamedTuple):
     account: int
     room: str
     key: bytes  # 16 bytes
@@ -133,7 +133,7 @@ class Log(Protocol):
 
 def entry_bytes(entry: Entry) -> int:
     """The bytes that an entry takes at most, encoded."""
-    return len(bytes(entry.body)) + len(entry.sender.encode()) + 36
+    return len(entry.body) + len(entry.sender.encode()) + ENTRY_BYTES
 
 
 def entries_after(log: Log, room: str, after: int) -> Iterator[Entry]:

@@ -26,12 +26,12 @@ class Run:
 
 @dataclass(slots=True)
 class Waiting:
-    """A request that waits for a batch, and what is done when that is stored. If it cannot be stored, the
-    request is refused, or (`settled`) the effect sees what is left. Request 0: nobody asked."""
+    """Requests that wait for a batch, and what is done when that is stored. If it cannot be stored, they
+    are refused, or (`settled`) the effect sees what is left. Request 0: nobody asked."""
 
     peer: bytes
     session: Session | None
-    request: int
+    requests: list[int]
     effect: Effect | None = None
     settled: bool = False
 
@@ -47,7 +47,12 @@ class Pending:
     bytes: int = 0
     _open_runs: dict[str, Run] = field(default_factory=dict)
 
-    def run(self, room: str) -> Run:
+    def add(self, room: str, entries: list[Entry]) -> None:
+        """Further entries of a room: to be stored, and to go out."""
+        self.batch.entries.setdefault(room, []).extend(entries)
+        self._run(room).entries.extend(entries)
+
+    def _run(self, room: str) -> Run:
         """The room's run that further entries join."""
         run = self._open_runs.get(room)
         if run is None:
@@ -57,5 +62,5 @@ class Pending:
 
     def turn(self, room: str) -> None:
         """The room's key turns after what is in its run so far."""
-        self.run(room).turns = True
+        self._run(room).turns = True
         del self._open_runs[room]

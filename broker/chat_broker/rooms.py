@@ -12,6 +12,8 @@ from chat_protocol.codec import decode_body
 from chat_protocol.messages import Created, Entry, EntryKind, Membership, RoomKind
 from chat_protocol.names import direct_accounts
 
+_LINE = EntryKind.LINE.value  # a plain number, for it is compared with every entry's kind
+
 
 class _Stored(Struct, array_like=True):
     """What a room's fold holds."""
@@ -70,7 +72,7 @@ class Room:
 
     def apply(self, entry: Entry) -> None:
         self.head = entry.seq
-        if entry.kind == EntryKind.LINE:
+        if entry.kind == _LINE:
             self._recent.append(entry.seq)
             return
         if entry.kind == EntryKind.CREATED:
@@ -79,10 +81,16 @@ class Room:
             self.kind = created.kind if created else self.kind
         _change_members(self.members, entry)
 
+    def apply_lines(self, first: int, count: int) -> None:
+        """So many lines, from seq `first` on."""
+        self.head = first + count - 1
+        self._recent.extend(range(first, first + count))
+
     def settle(self, entries: list[Entry]) -> list[int]:
         """These entries, applied before, are stored now. Returns the accounts that came or went by them."""
         self.stored = entries[-1].seq
-        return [account for entry in entries for account in _change_members(self.readers, entry)]
+        events = [entry for entry in entries if entry.kind != _LINE]
+        return [account for entry in events for account in _change_members(self.readers, entry)]
 
     def fold(self) -> bytes:
         """The state after all entries so far."""

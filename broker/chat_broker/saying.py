@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Raw
 
 from chat_broker.log import Answer, OnceKey, Sender, SenderKey
@@ -10,18 +12,72 @@ from chat_broker.rooms import Room
 from chat_broker.roster import Session
 from chat_broker.sends import say_digest
 from chat_broker.state import State, no_such_room
-from chat_protocol.codec import encode_plain
+from chat_protocol.codec import encode_lines
 from chat_protocol.errors import BadText, Code
-from chat_protocol.messages import SAY_BYTES_MAX, EntryKind, Line, Say, Stored
-from chat_protocol.names import check_text
+from chat_protocol.messages import SAY_BYTES_MAX, Say, Stored
+from chat_protocol.names import are_sound, check_text
 
 
-def say(state: State, session: Session, message: Say) -> None:
+def say(state: State, session: Session, run: Sequence[Say]) -> None:
+    """Says of one session into one room, in the order in which they came.
+
+    Most follow each other as they should and nothing speaks against any of them: those are taken together,
+    which costs each but a small part of being judged alone.
+    """
+    if not _taken_together(state, session, run):
+        for message in run:
+            _judge(state, session, message)
+
+
+def _taken_together(state: State, session: Session, run: Sequence[Say]) -> bool:
+    """Take the whole run, or none of it: then each Say has to be judged by itself."""
+    account, limits = session.account, state.settings.limits
+    room = state.rooms.get(state.room_id(account.id, run[0].room) or "")
+    if room is None or not room.may_say(account.id) or state.storage_error is not None:
+        return False
+    key = SenderKey(account.id, session.instance, room.name)
+    sender = state.sends.sender(key)
+    if not _follow_each_other(run, sender.last) or state.sends.is_forgotten(key, state.now.wall):
+        return False
+    lines = run[0].lines if len(run) == 1 else [line for message in run for line in message.lines]
+    if not are_sound(lines, limits.line_bytes, limits.line_rows):
+        return False
+    bodies = encode_lines(lines)
+    if sum(map(len, bodies)) > SAY_BYTES_MAX or not state.has_allowance(session, len(lines)):
+        return False
+    first = state.propose_lines(room, bodies, account)
+    _record(state, session, key, _answers(run, bodies, first, state.now.wall))
+    return True
+
+
+def _follow_each_other(run: Sequence[Say], last: int) -> bool:
+    """Whether each names the one before it, and none has a `once` key."""
+    for message in run:
+        if message.prev != last or message.request <= last or message.once is not None:
+            return False
+        last = message.request
+    return True
+
+
+def _answers(run: Sequence[Say], bodies: list[Raw], first: int, at: int) -> dict[int, Answer]:
+    """Each Say's answer, the lines of all being stored from seq `first` on."""
+    answers: dict[int, Answer] = {}
+    begin = 0
+    for message in run:
+        count = len(message.lines)
+        digest = say_digest(bodies[begin : begin + count])
+        answers[message.request] = Answer(digest, first + begin, count, at)
+        begin += count
+    return answers
+
+
+def _judge(state: State, session: Session, message: Say) -> None:
     name = find(state, session, message.request, message.room)
     if name is None:
         return
     key = SenderKey(session.account.id, session.instance, name)
-    sender, digest = state.sends.sender(key), say_digest(message)
+    bodies = encode_lines(message.lines)
+    sender, digest = state.sends.sender(key), say_digest(bodies, message.once)
     if _answered_before(state, session, message, key, sender, digest):
         return
     if _is_forgotten(state, session, message, key):
@@ -38,14 +94,16 @@ def say(state: State, session: Session, message: Say) -> None:
     if message.once is not None:
         before = state.sends.once(OnceKey(session.account.id, name, message.once))
         if before is not None:
-            answer = Answer(digest, before.first, before.count, before.at)
-            _record(state, session, message, key, answer)
+            _record(
+                state, session, key, {message.request: Answer(digest, before.first, before.count, before.at)}
+            )
             return
     if not _may_say(state, session, message):
         return
     room = reach(state, session, message.request, name)
     if room is not None:
-        _record(state, session, message, key, _store(state, session, message, room, digest))
+        answer = _store(state, session, message, bodies, room, digest)
+        _record(state, session, key, {message.request: answer})
 
 
 def _answered_before(
@@ -61,9 +119,9 @@ def _answered_before(
         text = f"request {message.request} was another line before"
         state.refuse(session.peer, session, message.request, Code.ID_REUSED, text)
     elif state.sends.is_stored(key):
-        state.said_before(session, _stored(message, key, answer))
+        state.said_before(session, _stored(message.request, key, answer))
     else:
-        said = _stored(message, key, answer)
+        said = _stored(message.request, key, answer)
         state.when_settled(
             session.peer, session, message.request, lambda now: _answer_again(state, session, key, said)
         )
@@ -114,10 +172,10 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
     return state.may_spend(session, message.request, len(message.lines))
 
 
-def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
-    first = room.head + 1
-    for line in message.lines:
-        state.propose(room.name, EntryKind.LINE, Raw(encode_plain(Line(line))), session.account)
+def _store(
+    state: State, session: Session, message: Say, bodies: list[Raw], room: Room, digest: bytes
+) -> Answer:
+    first = state.propose_lines(room, bodies, session.account)
     answer = Answer(digest, first, len(message.lines), state.now.wall)
     if message.once is not None:
         once = OnceKey(session.account.id, room.name, message.once)
@@ -126,11 +184,11 @@ def _store(state: State, session: Session, message: Say, room: Room, digest: byt
     return answer
 
 
-def _record(state: State, session: Session, message: Say, key: SenderKey, answer: Answer) -> None:
+def _record(state: State, session: Session, key: SenderKey, answers: dict[int, Answer]) -> None:
     batch = state.open_batch
-    batch.senders[key] = state.sends.record(key, message.request, answer, batch.ticket)
-    state.said(session, _stored(message, key, answer))
+    batch.senders[key] = state.sends.record(key, answers, batch.ticket)
+    state.said(session, [_stored(request, key, answer) for request, answer in answers.items()])
 
 
-def _stored(message: Say, key: SenderKey, answer: Answer) -> Stored:
-    return Stored(message.request, key.room, answer.first, answer.count, answer.at)
+def _stored(request: int, key: SenderKey, answer: Answer) -> Stored:
+    return Stored(request, key.room, answer.first, answer.count, answer.at)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Raw
+
 from chat_broker.log import Answer, Log, OnceKey, Sender, SenderKey
-from chat_protocol.messages import Say
 
 INSTANCE_KEPT_MS = 7 * 24 * 3600 * 1000
 SENDERS_CACHED_MAX = 20_000
@@ -24,13 +26,10 @@ def new_instance(wall: int, random: bytes) -> bytes:
     return wall.to_bytes(8, "big") + random
 
 
-def say_digest(message: Say) -> bytes:
-    """What makes two Says the same: their lines and `once` key."""
-    digest = hashlib.sha256(message.once or b"")
-    for line in message.lines:
-        data = line.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(4, "big") + data)
-    return digest.digest()[:8]
+def say_digest(bodies: Sequence[Raw], once: bytes | None = None) -> bytes:
+    """What makes two Says the same: their lines, as bodies of entries, and `once` key."""
+    what = bodies[0] if len(bodies) == 1 else b"".join(bodies)
+    return hashlib.blake2b(what, digest_size=8, key=once or b"").digest()
 
 
 @dataclass(slots=True)
@@ -74,13 +73,14 @@ class Sends:
         waiting = self._onces.get(key)
         return waiting[0] if waiting else self.log.once(key)
 
-    def record(self, key: SenderKey, request: int, answer: Answer, ticket: int) -> Sender:
-        """A Say was taken, or answered from its `once` key; the sender as it must be stored with it."""
+    def record(self, key: SenderKey, answers: dict[int, Answer], ticket: int) -> Sender:
+        """Says were taken, or answered from their `once` keys: answers by request id, in order. Returns the
+        sender as it must be stored with them."""
         cached = self._cache[key]
         cached.ticket = ticket
         sender = cached.sender
-        sender.last = request
-        sender.answers[request] = answer
+        sender.answers.update(answers)
+        sender.last = next(reversed(answers))
         while len(sender.answers) > self.window:
             sender.answers.popitem(last=False)
         return sender

@@ -17,7 +17,7 @@ from chat_broker.clock import Now
 from chat_broker.hub import Hub
 from chat_broker.replies import Replies
 from chat_broker.sockets import Sockets
-from chat_protocol.codec import decode_request, encode
+from chat_protocol.codec import decode_requests, encode
 from chat_protocol.errors import BadFrame
 
 DRAIN_MESSAGES_MAX = 4_096
@@ -140,26 +140,27 @@ class Server:
             except zmq.Again:
                 is_cut_short = False
                 break
-            taken += 1
             size += sum(len(frame) for frame in frames)
             descriptors.add(frames[-1].get(zmq.SRCFD))
-            self._receive(frames, now)
+            taken += self._receive(frames, now)
         self._sockets.guard.arrived(descriptors)
         self._hub.flush(now)
         self._send()
         return is_cut_short
 
-    def _receive(self, frames: list[zmq.Frame], now: Now) -> None:
+    def _receive(self, frames: list[zmq.Frame], now: Now) -> int:
+        """Hand a message's requests to the hub; returns how many they are."""
         peer = frames[0].bytes
         try:
             if len(frames) != 2:
                 raise BadFrame(f"a request is one frame, this one {len(frames) - 1}")
-            message = decode_request(frames[1].bytes)
+            found = decode_requests(frames[1].bytes)
         except BadFrame as error:
             self._hub.receive_bad(peer, error, now)
-            return
+            return 1
         key = bytes.fromhex(str(frames[1].get("User-Id")))
-        self._hub.receive(peer, key, message, now)
+        self._hub.receive_all(peer, key, found, now)
+        return len(found)
 
     def _send(self) -> None:
         outgoing = self._hub.take()

@@ -17,7 +17,17 @@ from msgspec import Raw
 from chat_broker.accounts import Account, Accounts, RoomMade, ServerKind, server_body
 from chat_broker.clock import Now
 from chat_broker.feed import Feed
-from chat_broker.log import SERVER_ROOM, Batch, Fold, Log, Result, Sender, entries_after, entry_bytes
+from chat_broker.log import (
+    ENTRY_BYTES,
+    SERVER_ROOM,
+    Batch,
+    Fold,
+    Log,
+    Result,
+    Sender,
+    entries_after,
+    entry_bytes,
+)
 from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
@@ -117,12 +127,19 @@ class State:
         self.refuse_now(peer, request, code, no_storage(code), retry_ms=int(STORAGE_RETRY_S * 1000))
         return True
 
-    def may_spend(self, session: Session, request: int, lines: int) -> bool:
-        """Take lines from the session's allowance; if they are not in it, refuse and say when they will."""
+    def has_allowance(self, session: Session, lines: int) -> bool:
+        """Take lines from the session's allowance, if they are in it."""
+        return self._spend(session, lines) <= 0
+
+    def _spend(self, session: Session, lines: int) -> float:
         limits, account = self.settings.limits, session.account
         rate = max(1, account.lines_per_s or limits.lines_per_s)
         burst = max(1, limits.lines_burst * rate // max(1, limits.lines_per_s))
-        wait_s = session.allowance.spend(lines, rate, burst, self.now.clock)
+        return session.allowance.spend(lines, rate, burst, self.now.clock)
+
+    def may_spend(self, session: Session, request: int, lines: int) -> bool:
+        """Take lines from the session's allowance; if they are not in it, refuse and say when they will."""
+        wait_s = self._spend(session, lines)
         if wait_s > 0:
             text = "you are saying more lines a second than this broker takes"
             retry_ms = math.ceil(wait_s * 1000)
@@ -152,10 +169,19 @@ class State:
         head = self.rooms[room].head if self.rooms.get(room) else 0
         entry = Entry(head + 1, self.now.wall, by.id, by.name, kind, body)
         self.rooms.apply(room, entry)
-        self._open.batch.entries.setdefault(room, []).append(entry)
-        self._open.run(room).entries.append(entry)
+        self._open.add(room, [entry])
         self._count(self._open, entry_bytes(entry))
         return entry
+
+    def propose_lines(self, room: Room, bodies: list[Raw], by: Account) -> int:
+        """Append what somebody said, all of it at once; returns the first line's seq."""
+        first, at, account, sender = room.head + 1, self.now.wall, by.id, by.name
+        kind = EntryKind.LINE.value
+        entries = [Entry(seq, at, account, sender, kind, body) for seq, body in enumerate(bodies, first)]
+        room.apply_lines(first, len(entries))
+        self._open.add(room.name, entries)
+        self._count(self._open, sum(map(len, bodies)) + len(entries) * (ENTRY_BYTES + len(sender)))
+        return first
 
     def propose_event(self, room: str, kind: EntryKind, body: Message, by: Account) -> Entry:
         return self.propose(room, kind, Raw(encode_plain(body)), by)
@@ -213,16 +239,16 @@ class State:
 
     def when_stored(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored; refuse `request` if it cannot be."""
-        self._wait(Waiting(peer, session, request, effect))
+        self._wait(Waiting(peer, session, [request], effect))
 
     def when_settled(self, peer: bytes, session: Session | None, request: int, effect: Effect) -> None:
         """Do something once everything ahead is stored or known not to be."""
-        self._wait(Waiting(peer, session, request, effect, settled=True))
+        self._wait(Waiting(peer, session, [request], effect, settled=True))
 
-    def said(self, session: Session, stored: Stored) -> None:
-        """Acknowledge a Say that is in the open batch; one message a session and batch."""
-        self._ask(self._open, Waiting(session.peer, session, stored.request))
-        self._open.said.setdefault(session.token, (session, []))[1].append(stored)
+    def said(self, session: Session, stored: list[Stored]) -> None:
+        """Acknowledge Says that are in the open batch; one message a session and batch."""
+        self._ask(self._open, Waiting(session.peer, session, [one.request for one in stored]))
+        self._open.said.setdefault(session.token, (session, []))[1].extend(stored)
 
     def said_before(self, session: Session, stored: Stored) -> None:
         """Acknowledge a Say that is stored, again."""
@@ -247,9 +273,9 @@ class State:
 
     def _ask(self, pending: Pending, waiting: Waiting) -> None:
         pending.waiting.append(waiting)
-        self._count(pending, ASKED_BYTES)
+        self._count(pending, ASKED_BYTES * len(waiting.requests))
         if waiting.session is not None:
-            waiting.session.in_flight += 1
+            waiting.session.in_flight += len(waiting.requests)
 
     def _do(self, waiting: Waiting) -> None:
         """What was waited for has come. A log that cannot be read at the moment is no reason to fall."""
@@ -259,7 +285,8 @@ class State:
             waiting.effect(self.now)
         except StorageError as error:
             self.note("storage_failed", code=str(error.code), text=str(error))
-            self.refuse_now(waiting.peer, waiting.request, error.code, no_storage(error.code))
+            for request in waiting.requests:
+                self.refuse_now(waiting.peer, request, error.code, no_storage(error.code))
 
     def _count(self, pending: Pending, size: int) -> None:
         pending.bytes += size
@@ -389,9 +416,9 @@ class State:
         for pending in doomed:
             self._settle(pending)
             for one in pending.waiting:
-                if one.request and not one.settled:
+                for request in () if one.settled else filter(None, one.requests):
                     text = no_storage(error.code)
-                    self.reply_now(one.peer, Refusal(one.request, error.code, text, retry_ms))
+                    self.reply_now(one.peer, Refusal(request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
         self._reload(touched)
@@ -417,7 +444,7 @@ class State:
         self.pending_bytes -= pending.bytes
         for waiting in pending.waiting:
             if waiting.session is not None:
-                waiting.session.in_flight -= 1
+                waiting.session.in_flight -= len(waiting.requests)
 
     def _backup_done(self, result: Result) -> None:
         peer, session, request = self.backups.pop(result.ticket)

@@ -23,7 +23,7 @@ from chat_client.actions import Action, Dial, Hangup, JoinFeed, Subscribe, Unsub
 from chat_client.events import Event, Link
 from chat_client.session import Answered, Session
 from chat_protocol.address import Address
-from chat_protocol.codec import decode_reply, encode
+from chat_protocol.codec import decode_reply, encode_requests
 from chat_protocol.errors import BadFrame, Code
 from chat_protocol.messages import CURVE_BYTES, REPLY_BYTES_MAX
 
@@ -160,9 +160,9 @@ class Connection:
         outgoing, self._session.outgoing = self._session.outgoing, []
         if self._command is None:
             return
-        for message in outgoing:
+        for frame in encode_requests(outgoing):
             try:
-                self._command.shadow.send(encode(message), zmq.NOBLOCK)
+                self._command.shadow.send(frame, zmq.NOBLOCK)
             except zmq.Again:
                 break  # the link is stuck: what was not answered is asked again
 

@@ -25,7 +25,6 @@ from chat_protocol.messages import (
     Fetch,
     Key,
     Membership,
-    Message,
     Open,
     Opened,
     Page,
@@ -33,6 +32,7 @@ from chat_protocol.messages import (
     Presence,
     Publication,
     Refusal,
+    Request,
     Users,
     Welcome,
     Who,
@@ -52,7 +52,7 @@ _FOR_NOW = frozenset({Code.BUSY, Code.TOO_MANY_IN_FLIGHT, Code.STORAGE_FULL, Cod
 class Host(Protocol):
     """What rooms need of their session."""
 
-    outgoing: list[Message]
+    outgoing: list[Request]
     actions: list[Action]
     events: deque[Event]
     bad_seals: int

@@ -37,12 +37,12 @@ from chat_protocol.messages import (
     Goodbye,
     Hello,
     Limits,
-    Message,
     Opened,
     Ping,
     Pong,
     Refusal,
     Reply,
+    Request,
     RoomInfo,
     RoomList,
     Rooms,
@@ -114,7 +114,7 @@ class Session:
         self.epoch = b""
         self.account = 0
         self.bad_seals = 0
-        self.outgoing: list[Message] = []
+        self.outgoing: list[Request] = []
         self.actions: list[Action] = []
         self.answers: list[Answered] = []
         self.events: deque[Event] = deque()

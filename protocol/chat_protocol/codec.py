@@ -1,18 +1,23 @@
 """Frames to messages and back. Bad bytes raise `BadFrame`, and nothing else.
 
-A frame is one version byte and one MessagePack array (SPEC.md, "Frames").
+A frame is one version byte and one MessagePack array: a message, or several requests, each an array
+(SPEC.md, "Frames").
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from chat_protocol.errors import BadFrame, Code
 from chat_protocol.messages import (
     FRAME_BYTES_MAX,
     REPLY_BYTES_MAX,
+    SEVERAL_BYTES_MAX,
+    SEVERAL_MAX,
     AnyFeed,
     AnyReply,
     AnyRequest,
@@ -21,6 +26,7 @@ from chat_protocol.messages import (
     Line,
     Message,
     Refusal,
+    Request,
 )
 
 T = TypeVar("T")
@@ -30,10 +36,11 @@ _VERSION_BYTE = bytes([VERSION])
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
+_several: msgspec.msgpack.Decoder[list[AnyRequest]] = msgspec.msgpack.Decoder(list[AnyRequest])
 _replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
 _feed: msgspec.msgpack.Decoder[AnyFeed] = msgspec.msgpack.Decoder(AnyFeed)
 _entries: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
-_fields = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_fields = msgspec.msgpack.Decoder(list[Raw])
 _number = msgspec.msgpack.Decoder(int)
 
 REQUEST_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyRequest.__args__)
@@ -49,6 +56,30 @@ def encode(message: Message) -> bytes:
     return _VERSION_BYTE + _encoder.encode(message)
 
 
+def encode_requests(requests: Iterable[Request]) -> Iterator[bytes]:
+    """Frames with these requests in this order, as few as their limits allow."""
+    waiting: list[bytes] = []
+    size = 0
+    for request in requests:
+        data = _encoder.encode(request)
+        if waiting and (size + len(data) > SEVERAL_BYTES_MAX or len(waiting) == SEVERAL_MAX):
+            yield _frame_of(waiting)
+            waiting, size = [], 0
+        waiting.append(data)
+        size += len(data)
+    if waiting:
+        yield _frame_of(waiting)
+
+
+def _frame_of(requests: list[bytes]) -> bytes:
+    """One request as it is; several as an array of theirs."""
+    if len(requests) == 1:
+        return _VERSION_BYTE + requests[0]
+    count = len(requests)
+    head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join((_VERSION_BYTE, head, *requests))
+
+
 def encode_plain(message: Message) -> bytes:
     """A feed message or an entry body, without the version byte (the envelope carries that)."""
     return _encoder.encode(message)
@@ -57,6 +88,42 @@ def encode_plain(message: Message) -> bytes:
 def decode_request(frame: bytes) -> AnyRequest:
     """The request in a frame. Raises BadFrame with the request id where it could be read."""
     return _decode(frame, FRAME_BYTES_MAX, _requests, REQUEST_KINDS)
+
+
+def decode_requests(frame: bytes) -> list[AnyRequest | BadFrame]:
+    """All requests in a frame, in order. One of several that cannot be read is a BadFrame in its place;
+    raises BadFrame if the frame itself cannot be taken apart."""
+    if not _holds_several(frame):
+        return [decode_request(frame)]
+    body = memoryview(frame)[1:]
+    if len(frame) > FRAME_BYTES_MAX or frame[0] != VERSION:
+        raise _bad_frame(frame, FRAME_BYTES_MAX, body)
+    try:
+        return [*_several.decode(body)]
+    except _DECODE_ERRORS:
+        return _one_by_one(body)
+
+
+def _holds_several(frame: bytes) -> bool:
+    """Whether the array in a frame begins with an array."""
+    head = frame[1] if len(frame) > 1 else 0
+    at = 1 + (1 if 0x90 <= head <= 0x9F else 3 if head == 0xDC else 5 if head == 0xDD else len(frame))
+    return at < len(frame) and (0x90 <= frame[at] <= 0x9F or frame[at] in (0xDC, 0xDD))
+
+
+def _one_by_one(body: memoryview) -> list[AnyRequest | BadFrame]:
+    """Several requests, not all of which can be read."""
+    try:
+        parts = _fields.decode(body)
+    except _DECODE_ERRORS as error:
+        raise BadFrame(f"not requests: {error}") from error
+    found: list[AnyRequest | BadFrame] = []
+    for part in parts:
+        try:
+            found.append(_decode_body(memoryview(part), _requests, REQUEST_KINDS))
+        except BadFrame as error:
+            found.append(error)
+    return found
 
 
 def decode_reply(frame: bytes) -> AnyReply:
@@ -71,6 +138,11 @@ def decode_feed(plaintext: bytes) -> AnyFeed:
         return _feed.decode(plaintext)
     except _DECODE_ERRORS as error:
         raise BadFrame(f"not a feed message: {error}") from error
+
+
+def encode_lines(lines: list[str]) -> list[Raw]:
+    """What is said, as bodies of entries."""
+    return _fields.decode(_encoder.encode([(line,) for line in lines]))
 
 
 def encode_entries(entries: list[Entry]) -> bytes:
@@ -102,11 +174,13 @@ def decode_body(entry: Entry, kind: type[T]) -> T | None:
 
 
 def _decode(frame: bytes, bytes_max: int, decoder: msgspec.msgpack.Decoder[T], kinds: frozenset[Any]) -> T:
-    if not 2 <= len(frame) <= bytes_max:
-        raise BadFrame(f"a frame has 2 to {bytes_max} bytes, this one {len(frame)}")
     body = memoryview(frame)[1:]
-    if frame[0] != VERSION:
-        raise _other_version(frame[0], body)
+    if not 2 <= len(frame) <= bytes_max or frame[0] != VERSION:
+        raise _bad_frame(frame, bytes_max, body)
+    return _decode_body(body, decoder, kinds)
+
+
+def _decode_body(body: memoryview, decoder: msgspec.msgpack.Decoder[T], kinds: frozenset[Any]) -> T:
     try:
         return decoder.decode(body)
     except _DECODE_ERRORS as error:
@@ -114,6 +188,13 @@ def _decode(frame: bytes, bytes_max: int, decoder: msgspec.msgpack.Decoder[T], k
         if kind is not None and kind not in kinds:
             raise BadFrame(f"unknown kind {kind}", code=Code.UNKNOWN_KIND, request=request) from error
         raise BadFrame(f"not a message: {error}", request=request) from error
+
+
+def _bad_frame(frame: bytes, bytes_max: int, body: memoryview) -> BadFrame:
+    """Why a frame is not even looked into."""
+    if not 2 <= len(frame) <= bytes_max:
+        return BadFrame(f"a frame has 2 to {bytes_max} bytes, this one {len(frame)}")
+    return _other_version(frame[0], body)
 
 
 def _other_version(version: int, body: memoryview) -> BadFrame:

@@ -18,6 +18,8 @@ LOBBY = "#lobby"
 # Limits that belong to the format; those a broker may set are in `Limits`.
 FRAME_BYTES_MAX = 65_536  # client to broker
 REPLY_BYTES_MAX = 131_072  # broker to client
+SEVERAL_MAX = 256  # requests that a client puts into one frame
+SEVERAL_BYTES_MAX = 49_152  # of such requests
 CURVE_BYTES = 33  # what CURVE adds to a frame, which libzmq's own limit counts
 FEED_INBOUND_BYTES_MAX = 1_024
 ENTRIES_BYTES_MAX = 65_536
@@ -61,8 +63,9 @@ class EntryKind(IntEnum):
     REMOVED = 4
 
 
-class Message(Struct, frozen=True, array_like=True):
-    """The root of all messages. `frozen` stands at every subclass because type checkers want it there."""
+class Message(Struct, frozen=True, array_like=True, gc=False):
+    """The root of all messages. `frozen` stands at every subclass because type checkers want it there.
+    None can be part of a cycle, so the garbage collector need not look at them."""
 
 
 class Entry(Message, frozen=True):

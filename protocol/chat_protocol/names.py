@@ -27,6 +27,7 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e007f\ud800-\udfff]"
 )
+_PLAIN_ASCII = bytes([*range(0x20, 0x7F)]) + b"\t\n"
 # What terminals read as a sequence: CSI, OSC/DCS/PM/APC/SOS up to their end, and two-byte escapes.
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
@@ -75,6 +76,21 @@ def direct_accounts(room: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def is_unsafe(text: str) -> bool:
+    """Whether text holds a character that never travels. Quick for most, for every line comes by here."""
+    if text.isascii():
+        return bool(text.encode().translate(None, _PLAIN_ASCII))
+    return _UNSAFE.search(text) is not None
+
+
+def are_sound(lines: list[str], line_bytes: int, line_rows: int) -> bool:
+    """Whether many lines at once may surely be stored. If not, `check_text` says of each what it is."""
+    if max(map(len, lines)) * 4 > line_bytes or not all(map(str.strip, lines)):
+        return False
+    text = " ".join(lines)
+    return text.count("\n") < line_rows and not is_unsafe(text)
+
+
 def check_text(text: str, *, line_bytes: int = LINE_BYTES_MAX, line_rows: int = LINE_ROWS_MAX) -> str:
     """A line as it may be stored. Raises BadText with the refusal code."""
     if not text.strip():
@@ -83,7 +99,7 @@ def check_text(text: str, *, line_bytes: int = LINE_BYTES_MAX, line_rows: int = 
         raise BadText(Code.LINE_TOO_LONG, f"a line has at most {line_rows} rows of text")
     if len(text) * 4 > line_bytes and len(text.encode("utf-8", "replace")) > line_bytes:
         raise BadText(Code.LINE_TOO_LONG, f"a line has at most {line_bytes} bytes of text")
-    if _UNSAFE.search(text):
+    if is_unsafe(text):
         raise BadText(Code.BAD_TEXT, "this line holds control, escape or text-direction characters")
     return text
 
@@ -91,6 +107,6 @@ def check_text(text: str, *, line_bytes: int = LINE_BYTES_MAX, line_rows: int = 
 def clean_text(text: str) -> str:
     """Text made safe to say and to show: escape sequences and unsafe characters are taken out."""
     text = text.replace("\r\n", "\n")
-    if _UNSAFE.search(text) is None:
+    if not is_unsafe(text):
         return text
     return _UNSAFE.sub("", _ESCAPE.sub("", text).replace("\r", "\n"))

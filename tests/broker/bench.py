@@ -14,7 +14,15 @@ from chat_broker.clock import Now
 from chat_broker.hub import Hub
 from chat_broker.log import MemoryLog
 from chat_broker.settings import Settings
-from chat_protocol.codec import decode_feed, decode_reply, decode_request, encode, line_text
+from chat_protocol.codec import (
+    decode_feed,
+    decode_reply,
+    decode_request,
+    decode_requests,
+    encode,
+    encode_requests,
+    line_text,
+)
 from chat_protocol.envelope import (
     HEADER_BYTES,
     SIGNATURE_BYTES,
@@ -258,6 +266,12 @@ class Peer:
     def deliver(self, message: Message) -> None:
         """A message as it stands, through the codec."""
         self.bench.hub.receive(self.id, self.key, decode_request(encode(message)), self.bench.now)
+        self.bench.collect()
+
+    def deliver_all(self, *messages: Request) -> None:
+        """Messages as they stand, in as few frames as a client would take."""
+        for frame in encode_requests(messages):
+            self.bench.hub.receive_all(self.id, self.key, decode_requests(frame), self.bench.now)
         self.bench.collect()
 
     def ask(self, reply: type[R], kind: type[Request], *fields: Any, **named: Any) -> R:

@@ -65,7 +65,8 @@ def test_handlers_take_what_the_hub_gives_them(kind: type[m.Request]) -> None:
     command = COMMANDS[kind]
     takes = list(inspect.signature(command.handle).parameters)
     connection = ["state", "peer", "key", "message"]
-    assert takes == (connection if command.may is May.CONNECTION else ["state", "session", "message"])
+    session = ["state", "session", "run" if command.together else "message"]
+    assert takes == (connection if command.may is May.CONNECTION else session)
 
 
 @kinds

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chat_broker.sends import new_instance
 from chat_protocol.errors import Code
@@ -13,6 +17,7 @@ from chat_protocol.messages import (
     SAY_BYTES_MAX,
     Add,
     Added,
+    Ban,
     Create,
     Done,
     Publication,
@@ -24,7 +29,7 @@ from chat_protocol.messages import (
     Say,
     Stored,
 )
-from tests.broker.bench import EPOCH, WALL, Bench, of_kind
+from tests.broker.bench import EPOCH, WALL, Bench, Peer, of_kind
 
 DAY_S = 24 * 3_600
 ONCE = b"once-and-for-all"
@@ -101,6 +106,109 @@ def test_a_room_is_the_same_in_upper_and_lower_case() -> None:
     alice.say("one", room="#LOBBY")
     assert alice.refused_say("two", room=LOBBY).code == Code.OUT_OF_ORDER, "its order is one, too"
     assert bench.texts() == ["one"]
+
+
+# ---------------------------------------------------------------------- many at once
+
+
+def chained(peer: Peer, lines: list[list[str]], **fields: Any) -> list[Say]:
+    """Says of these lines, each naming the one before it as a client does."""
+    first = peer.request + 1
+    return [
+        Say(request, peer.token, LOBBY, request - 1 if request > first else 0, some, **fields)
+        for request, some in enumerate(lines, first)
+    ]
+
+
+def test_says_that_came_together_are_each_answered_and_stored_in_order() -> None:
+    bench = Bench()
+    alice, bob = bench.join("alice", LOBBY), bench.join("bob", LOBBY)
+    says = chained(alice, [["one"], ["two", "three"], ["four"]])
+    alice.deliver_all(*says)
+    assert (alice.inbox, bob.heard()) == ([], [])
+    bench.round()
+    (said,) = alice.inbox
+    assert isinstance(said, Said)
+    assert [(one.request, one.first, one.count) for one in said.stored] == [
+        (says[0].request, 2, 1), (says[1].request, 3, 2), (says[2].request, 5, 1),
+    ]  # fmt: skip
+    assert bob.heard() == bench.texts() == ["one", "two", "three", "four"]
+    alice.deliver_all(*says)
+    bench.round()
+    assert bench.texts() == ["one", "two", "three", "four"]
+
+
+ODD_LINES = [["x"], ["y"], ["a"], ["b", "c"], [" "], ["\x1b[2J"], ["x" * 5_000], ["x" * 16_385], ["é\n✓"]]
+LITTLE_ALLOWED: list[dict[str, Any]] = [
+    {}, {"requests_in_flight": 3}, {"lines_burst": 4, "lines_per_s": 1}, {"says_in_flight": 2},
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_what_comes_together_is_taken_as_if_it_came_one_by_one(data: st.DataObject) -> None:
+    """Whatever it is, also with repeats, gaps, bad text, `once` keys, other rooms, and little allowed."""
+    allowed = data.draw(st.sampled_from(LITTLE_ALLOWED))
+    say = st.tuples(
+        st.sampled_from([1, 1, 1, 1, 2, 0]), st.sampled_from([0, 0, 0, 0, 0, 1]), st.sampled_from(ODD_LINES),
+        st.sampled_from([None, None, None, ONCE]), st.sampled_from([LOBBY, LOBBY, LOBBY, "#Lobby", "#none"]),
+    )  # fmt: skip
+    drains = data.draw(st.lists(st.lists(say, min_size=1, max_size=8), min_size=1, max_size=3))
+    together, apart = Bench(clear=True, **allowed), Bench(clear=True, **allowed)
+    for bench in (together, apart):
+        alice = bench.join("alice", LOBBY)
+        last = 0
+        for drain in drains:
+            says = []
+            for step, back, lines, once, room in drain:
+                request = max(1, last + step)
+                says.append(Say(request, alice.token, room, max(0, last - back), lines, once))
+                last = request
+            if bench is together:
+                alice.deliver_all(*says)
+            else:
+                for one in says:
+                    alice.deliver(one)
+            bench.round()
+    assert together.texts() == apart.texts()
+    assert answers(together) == answers(apart)
+
+
+def answers(bench: Bench) -> set[str]:
+    """All that was answered: each Say's own answer, and refusals."""
+    inbox = [reply for peer in bench.peers.values() for reply in peer.inbox]
+    stored = [one for said in inbox if isinstance(said, Said) for one in said.stored]
+    return {str(one) for one in [*stored, *inbox] if isinstance(one, Stored | Refusal)}
+
+
+def test_who_is_banned_or_revoked_meanwhile_is_told_for_each_line() -> None:
+    bench = Bench()
+    alice, operator = bench.join("alice"), bench.operator()
+    operator.send(Ban, "alice")
+    says = chained(alice, [["one"], ["two"]])
+    alice.deliver_all(*says)
+    bench.round()
+    refused = [reply for reply in alice.inbox if isinstance(reply, Refusal)]
+    assert [(refusal.request, refusal.code) for refusal in refused] == [
+        (one.request, Code.BANNED) for one in says
+    ]
+    assert bench.texts() == []
+
+
+def test_says_that_came_together_are_each_refused_when_they_cannot_be_stored() -> None:
+    bench = Bench()
+    alice = bench.join("alice")
+    bench.log.fail = Code.STORAGE_FULL
+    says = chained(alice, [["one"], ["two"]])
+    alice.deliver_all(*says)
+    bench.round()
+    refused = [reply for reply in alice.inbox if isinstance(reply, Refusal)]
+    assert [(one.request, one.code) for one in refused] == [(one.request, Code.STORAGE_FULL) for one in says]
+    bench.log.fail = None
+    bench.jump(2)
+    alice.deliver_all(*says)
+    bench.round()
+    assert bench.texts() == ["one", "two"]
 
 
 # ---------------------------------------------------------------------- exactly once

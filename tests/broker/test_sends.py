@@ -6,11 +6,10 @@ import pytest
 
 from chat_broker.log import Answer, Batch, MemoryLog, OnceKey, Sender, SenderKey
 from chat_broker.sends import INSTANCE_KEPT_MS, Sends, new_instance, say_digest
-from chat_protocol.messages import Say
+from chat_protocol.codec import encode_lines
 
 NOW = 1_790_000_000_000
 HOUR_MS = 3_600_000
-TOKEN = bytes(16)
 ONCE = OnceKey(1, "#room", b"o" * 16)
 
 
@@ -31,7 +30,7 @@ def store(log: MemoryLog, sends: Sends, batch: Batch) -> None:
 def test_a_sender_is_as_it_is_after_everything_ahead_stored_or_not() -> None:
     sends = Sends(MemoryLog(), window=3)
     assert sends.sender(key()) == Sender()
-    sends.record(key(), 5, answer(), ticket=1)
+    sends.record(key(), {5: answer()}, ticket=1)
     assert sends.sender(key()).last == 5
     sends.forget()
     assert sends.sender(key()) == Sender(), "what was not stored is forgotten with its batch"
@@ -41,7 +40,7 @@ def test_answers_are_kept_as_long_as_the_window_is() -> None:
     sends = Sends(MemoryLog(), window=3)
     sends.sender(key())
     for request in (1, 4, 5, 9):
-        sends.record(key(), request, answer(request), ticket=1)
+        sends.record(key(), {request: answer(request)}, ticket=1)
     assert list(sends.sender(key()).answers) == [4, 5, 9]
     assert sends.sender(key()).last == 9
 
@@ -50,8 +49,8 @@ def test_what_a_sender_was_answered_is_stored_when_its_newest_batch_is() -> None
     sends = Sends(MemoryLog(), window=3)
     assert sends.is_stored(key())
     sends.sender(key())
-    sends.record(key(), 1, answer(), ticket=1)
-    sends.record(key(), 2, answer(), ticket=2)
+    sends.record(key(), {1: answer()}, ticket=1)
+    sends.record(key(), {2: answer()}, ticket=2)
     assert not sends.is_stored(key())
     sends.stored(1)
     assert not sends.is_stored(key())
@@ -65,7 +64,7 @@ def test_only_so_many_senders_are_kept_in_memory_and_the_log_has_the_others() ->
     for number in range(1, 101):
         sends.sender(key(number))
         batch = Batch(number, NOW)
-        batch.senders[key(number)] = sends.record(key(number), number, answer(), batch.ticket)
+        batch.senders[key(number)] = sends.record(key(number), {number: answer()}, batch.ticket)
         store(log, sends, batch)
     assert len(sends._cache) == 10
     assert [sends.sender(key(number)).last for number in range(1, 101)] == list(range(1, 101))
@@ -82,7 +81,7 @@ def test_senders_of_which_nothing_is_stored_do_not_pile_up_either() -> None:
 def test_a_sender_whose_newest_answer_is_not_stored_stays() -> None:
     sends = Sends(MemoryLog(), window=3, cached_max=10)
     sends.sender(key(0))
-    sends.record(key(0), 7, answer(), ticket=1)
+    sends.record(key(0), {7: answer()}, ticket=1)
     for number in range(1, 100):
         sends.sender(key(number))
     assert sends.sender(key(0)).last == 7
@@ -127,7 +126,7 @@ def test_an_unknown_instance_that_may_have_said_something_long_ago_is_forgotten(
     one = key(born=NOW - age_ms)
     sends.sender(one)
     if last:
-        sends.record(one, last, answer(), ticket=1)
+        sends.record(one, {last: answer()}, ticket=1)
     assert sends.is_forgotten(one, NOW) is forgotten
 
 
@@ -137,16 +136,28 @@ def test_any_sixteen_bytes_may_be_somebodys_instance() -> None:
         assert sends.is_forgotten(SenderKey(1, instance, "#room"), NOW)
 
 
+def digest(lines: list[str], once: bytes | None = None) -> bytes:
+    return say_digest(encode_lines(lines), once)
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        Say(1, TOKEN, "#room", 0, ["a", "c"]),
-        Say(1, TOKEN, "#room", 0, ["ab"]),
-        Say(1, TOKEN, "#room", 0, ["a", "b", ""]),
-        Say(1, TOKEN, "#room", 0, ["a", "b"], bytes(16)),
+        digest(["a", "c"]),
+        digest(["ab"]),
+        digest(["a", "b", ""]),
+        digest(["a", "b"], bytes(16)),
+        digest(["a", "b"], b"o" * 16),
     ],
 )
-def test_says_are_the_same_by_their_lines_and_once_key(other: Say) -> None:
-    say = Say(1, TOKEN, "#room", 0, ["a", "b"])
-    assert say_digest(say) != say_digest(other)
-    assert say_digest(say) == say_digest(Say(9, b"t" * 16, "#other", 7, ["a", "b"]))
+def test_says_are_the_same_by_their_lines_and_once_key(other: bytes) -> None:
+    assert digest(["a", "b"]) == digest(["a", "b"])
+    assert digest(["a", "b"]) != other
+
+
+def test_several_says_are_recorded_at_once() -> None:
+    sends = Sends(MemoryLog(), window=3)
+    sends.sender(key())
+    sender = sends.record(key(), {request: answer(request) for request in (1, 2, 5, 7)}, ticket=1)
+    assert sender.last == 7
+    assert list(sender.answers) == [2, 5, 7]

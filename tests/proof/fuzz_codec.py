@@ -2,7 +2,7 @@
 
     python fuzz_codec.py RUNS SEED
 
-With mutations of a seeded generator; then as often by atheris, where that is installed (pip install atheris).
+With mutations of a seeded generator; then as often by atheris, where that is to be had (Linux).
 Anything but a message or BadFrame ends it with a traceback and the bytes that did it.
 """
 

@@ -20,9 +20,12 @@ from chat_protocol.codec import (
     decode_feed,
     decode_reply,
     decode_request,
+    decode_requests,
     encode,
     encode_entries,
+    encode_lines,
     encode_plain,
+    encode_requests,
     line_text,
 )
 from chat_protocol.errors import BadFrame, Code
@@ -81,6 +84,47 @@ def test_feed_messages_come_back_as_they_were(message: m.AnyFeed) -> None:
 @given(st.lists(messages(m.Entry), max_size=5))
 def test_entries_come_back_as_they_were(entries: list[m.Entry]) -> None:
     assert decode_entries(encode_entries(entries)) == entries
+
+
+@given(st.lists(any_request, max_size=40))
+def test_several_requests_share_frames_and_come_back_in_order(requests: list[m.AnyRequest]) -> None:
+    frames = list(encode_requests(requests))
+    assert [request for frame in frames for request in decode_requests(frame)] == requests
+    assert len(frames) <= 1 or all(len(frame) <= m.FRAME_BYTES_MAX for frame in frames)
+
+
+def test_requests_share_a_frame_as_far_as_its_limits_allow() -> None:
+    small = [m.Ping(number, TOKEN) for number in range(1, 601)]
+    assert [len(decode_requests(frame)) for frame in encode_requests(small)] == [256, 256, 88]
+    big = [m.Say(number, TOKEN, m.LOBBY, 0, ["x" * 16_000]) for number in range(1, 6)]
+    assert [len(decode_requests(frame)) for frame in encode_requests(big)] == [3, 2]
+    (alone,) = encode_requests(small[:1])
+    assert alone == encode(small[0])
+
+
+def test_one_of_several_requests_that_cannot_be_read_is_refused_by_itself() -> None:
+    later, broken = [4_711, 8, "of a later version"], [5, 9, "no token"]
+    frame = _frame([9, 7, TOKEN], later, broken, 3, [9, 10, TOKEN])
+    ping, unknown, bad, none, pong = decode_requests(frame)
+    assert (ping, pong) == (m.Ping(7, TOKEN), m.Ping(10, TOKEN))
+    refused = [(error.code, error.request) for error in (unknown, bad, none) if isinstance(error, BadFrame)]
+    assert refused == [(Code.UNKNOWN_KIND, 8), (Code.BAD_FRAME, 9), (Code.BAD_FRAME, 0)]
+
+
+def test_several_requests_are_written_in_any_form_and_not_nested() -> None:
+    ping = msgspec.msgpack.encode([9, 7, TOKEN])
+    for head in (b"\x91", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"):
+        assert decode_requests(bytes([VERSION]) + head + ping) == [m.Ping(7, TOKEN)]
+    (nested,) = decode_requests(_frame([[9, 7, TOKEN]]))
+    assert isinstance(nested, BadFrame)
+    for frame in (_frame([9, 7, TOKEN], version=2), _frame(*[[9, 7, TOKEN]] * 4_000)):
+        with pytest.raises(BadFrame):
+            decode_requests(frame)
+
+
+@given(st.lists(st.text(), max_size=20))
+def test_lines_become_the_bodies_of_entries(lines: list[str]) -> None:
+    assert [msgspec.msgpack.decode(body, type=m.Line).text for body in encode_lines(lines)] == lines
 
 
 def test_a_frame_is_a_version_and_an_array() -> None:
@@ -251,6 +295,11 @@ def test_any_messagepack_raises_only_bad_frame(data: bytes) -> None:
     _read_all(b"\x01" + data)
 
 
+@given(st.lists(packed.map(Raw), max_size=8))
+def test_several_of_anything_raise_only_bad_frame(parts: list[Raw]) -> None:
+    _read_all(b"\x01" + msgspec.msgpack.encode([[1], *parts]))
+
+
 @given(st.integers(0, 130), st.lists(packed.map(Raw), max_size=8))
 def test_arrays_of_anything_raise_only_bad_frame(kind: int, fields: list[Raw]) -> None:
     _read_all(b"\x01" + msgspec.msgpack.encode([kind, *fields]))
@@ -269,12 +318,12 @@ def test_changed_frames_raise_only_bad_frame(message: Any, data: st.DataObject) 
 
 def _read_all(data: bytes) -> None:
     """Whatever reads bytes of the other side reads these, or raises BadFrame."""
-    for read in (decode_request, decode_reply, decode_feed, decode_entries):
+    for read in (decode_request, decode_requests, decode_reply, decode_feed, decode_entries):
         found, error = _read(read, data)
         if error is not None:
             assert error.code in (Code.BAD_FRAME, Code.UNKNOWN_KIND, Code.VERSION)
             assert 0 <= error.request < 2**63
-        for entry in found if isinstance(found, list) else getattr(found, "entries", []):
+        for entry in found if read is decode_entries and found else getattr(found, "entries", []):
             line_text(entry)
             decode_body(entry, m.Created)
 

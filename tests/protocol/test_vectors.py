@@ -156,6 +156,18 @@ def test_messages_are_read_so(case: Any) -> None:
     assert _plain(message) == case["fields"]
 
 
+@_cases("several")
+def test_several_requests_share_a_frame_so(case: Any) -> None:
+    found = codec.decode_requests(_bytes(case["frame"]))
+    alone = [None if isinstance(one, BadFrame) else codec.encode(one).hex() for one in found]
+    assert alone == case["alone"]
+    parts = [bytes.fromhex(frame)[1:] for frame in alone if frame]
+    if None not in alone:
+        assert b"\x01" + _packed_array(parts) == _bytes(case["frame"])
+        requests = [one for one in found if not isinstance(one, BadFrame)]
+        assert list(codec.encode_requests(requests)) == [_bytes(case["frame"])]
+
+
 @_cases("refused")
 def test_frames_are_refused_so(case: Any) -> None:
     with pytest.raises(BadFrame) as caught:

@@ -12,7 +12,7 @@ from chat_broker.clock import Now
 from chat_broker.hub import Hub
 from chat_broker.log import SERVER_ROOM, Answer, Batch, MemoryLog, OnceKey, Sender, SenderKey, _MemoryRoom
 from chat_broker.settings import Settings
-from chat_protocol.codec import decode_request, encode
+from chat_protocol.codec import decode_requests, encode
 from chat_protocol.errors import BadFrame, StorageError
 from chat_protocol.messages import Added, Key, Message, Opened, Page
 from tests.simulation.clock import Clock
@@ -235,11 +235,11 @@ class BrokerMachine:
             answer(hub)
         for link, frame in self._drain():
             try:
-                message = decode_request(frame)
+                requests = decode_requests(frame)
             except BadFrame as error:
                 hub.receive_bad(link.peer, error, self._now())
                 continue
-            hub.receive(link.peer, link.key, message, self._now())
+            hub.receive_all(link.peer, link.key, requests, self._now())
         hub.flush(self._now())
         self._send(hub)
         if not self._inbox:

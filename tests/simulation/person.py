@@ -10,7 +10,7 @@ from chat_client.actions import Dial, Hangup, JoinFeed, Subscribe, Unsubscribe
 from chat_client.events import Link as LinkState
 from chat_client.following import NOW, RECENT, Following, Start
 from chat_client.session import Answered, Session
-from chat_protocol.codec import decode_reply, encode
+from chat_protocol.codec import decode_reply, decode_requests, encode_requests
 from chat_protocol.errors import Code, Refused
 from chat_protocol.messages import (
     LOBBY,
@@ -20,8 +20,8 @@ from chat_protocol.messages import (
     Cursor,
     Done,
     Leave,
-    Message,
     Remove,
+    Request,
     RoomKind,
     RoomList,
     Rooms,
@@ -247,15 +247,15 @@ class Person:
                 return
             self._pump()
 
-    def _send(self, messages: list[Message]) -> None:
-        for message in messages:
+    def _send(self, requests: list[Request]) -> None:
+        for frame in encode_requests(requests):
             if self._link is None:
                 return
             if self._rng.random() < self._weather.swallowed:
-                self._history.note(self.process, "swallowed", message)
+                self._history.note(self.process, "swallowed", decode_requests(frame))
                 return  # the link is stuck: the rest of these goes with it
-            self._history.note(self.process, "->", message)
-            self._link.up.send(encode(message))
+            self._history.note(self.process, "->", decode_requests(frame))
+            self._link.up.send(frame)
 
     def _dial(self, with_invite: bool) -> None:
         self._hang_up(linger=False)

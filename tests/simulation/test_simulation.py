@@ -25,7 +25,7 @@ from chat_protocol.messages import Entry, Said, Stored
 from tests.simulation.history import Violation
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("SEEDS", "200"))
+SEEDS = int(os.environ.get("SEEDS", "500"))
 CHOSEN = os.environ.get("SEED")
 
 
@@ -65,8 +65,8 @@ def publish_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
-    def said(self: State, session: BrokerSession, stored: Stored) -> None:
-        self.reply_now(session.peer, Said(stored.request, self.log.epoch, [stored]))
+    def said(self: State, session: BrokerSession, stored: list[Stored]) -> None:
+        self.reply_now(session.peer, Said(stored[-1].request, self.log.epoch, stored))
 
     patch.setattr(State, "said", said)
 
@@ -143,7 +143,7 @@ def let_changes_cancel_out(patch: pytest.MonkeyPatch) -> None:
         (store_in_any_order, 20),
         (forget_nothing, 100),
         (say_again_under_another_id, 20),
-        (say_again_as_another_instance, 100),
+        (say_again_as_another_instance, 200),
         (tell_of_no_heads, 20),
         (move_on_before_the_gap_is_closed, 20),
         (turn_no_key, 20),
