@@ -58,6 +58,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def exact_cpu_s(pid: int) -> float:
+    """The same in nanoseconds, of the threads that live: for short whiles in which no thread ends."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 def peak_kib(pid: int) -> int:
     """The most memory that a process has had resident, in KiB."""
     return _status_kib(pid, "VmHWM")

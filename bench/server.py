@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,7 +35,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self._log = folder / "output.txt"
-        with open(self._log, "ab") as out:
+        with open(self._log, "wb") as out:
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=folder,
@@ -80,8 +80,7 @@ class Server:
         self.until(lambda: text in self.log, f"says {text!r}")
         return self.log
 
-    def until(self, condition: object, what: str, limit_s: float = START_S) -> None:
-        assert callable(condition)
+    def until(self, condition: Callable[[], bool], what: str, limit_s: float = START_S) -> None:
         give_up = time.monotonic() + limit_s
         while not condition():
             if self._process.poll() is not None:

@@ -17,7 +17,7 @@ from bench.load import LINE_BYTES, PROBE_MARK, text_of
 from bench.peers.chat import FEED_USER, Access, Context, Due, Followers, Person, Session
 from bench.server import BenchError
 from bench.wire import Wire
-from chat_protocol.codec import decode_feed, decode_reply, encode
+from chat_protocol.codec import decode_feed, decode_reply, encode_requests
 from chat_protocol.envelope import HEADER_BYTES, SIGNATURE_BYTES, read_header
 from chat_protocol.messages import (
     SAY_BYTES_MAX,
@@ -113,6 +113,7 @@ class _Talker:
         self._per_say = lines_per_say
         self._says_max = says_max
         self._in_flight = 0
+        self._unsent: list[Say] = []
         head, tail = text_of(publisher)
         self._head, self._tail = head.decode(), tail.decode()
 
@@ -127,9 +128,15 @@ class _Talker:
         request = self.session.next()
         say = Say(request, self.session.token, room, self._prev.get(room, 0), lines)
         self._prev[room] = request
-        self.session.socket.send(encode(say), zmq.NOBLOCK)
+        self._unsent.append(say)
         self._in_flight += 1
         return self._per_say
+
+    def flush(self) -> None:
+        """Send what was said, in as few frames as clients do."""
+        for frame in encode_requests(self._unsent):
+            self.session.socket.send(frame, zmq.NOBLOCK)
+        self._unsent.clear()
 
     def stored(self) -> int:
         """How many further lines were acknowledged. Raises BenchError for a refusal."""
@@ -195,7 +202,10 @@ class ChatLoad:
                 said += talker.say(lines_max - done - said)
             done += said
             if not said:
-                return done
+                break
+        for talker in self._talkers:
+            talker.flush()
+        return done
 
     def seen(self) -> int:
         stored = sum(talker.stored() for talker in self._talkers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from chat_protocol.address import parse_address
 SESSIONS = 4
 ONE_ROOM_WINDOW = SESSIONS * PIPELINE * COALESCED
 MANY_ROOMS_SAYS = 200  # in flight for a session; a broker takes 256
+READY_S = 600.0
 LINES_PER_S = 1_000_000
 SINGLE_SESSIONS = 32
 SINGLE_SAYS = 64  # in flight for a session in one room: what the broker remembers answers of
@@ -29,20 +31,27 @@ class Broker(Server):
 
     def __init__(self, folder: Path, core: int, *options: str, ports: tuple[int, int] | None = None) -> None:
         port, feed_port = ports or (free_port(), free_port())
-        self.data = folder / "data"
+        self.ports, self.core = (port, feed_port), core
+        self.folder, self.data = folder, folder / "data"
         runtime = folder / "run"
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CHAT_")}
         command = [found("chat-broker"), "start", "--data", str(self.data), "--log-format", "json"]
         command += ["--port", str(port), "--feed-port", str(feed_port), "--lines-per-s", str(LINES_PER_S)]
+        self.begun_s = time.monotonic()
         super().__init__(
             "chat-broker", [*command, *options], folder, core, clean | {"XDG_RUNTIME_DIR": str(runtime)}
         )
-        self.ports = port, feed_port
-        url = re.findall(r"ready (chat://\S+)", self.says("ready chat://"))[-1]
+        self.until(lambda: "ready chat://" in self.log, "is ready", READY_S)
+        self.ready_s = time.monotonic()
+        url = re.findall(r"ready (chat://\S+)", self.log)[-1]
         address = parse_address(url)
         self.url = f"chat://127.0.0.1:{port}?{url.partition('?')[2]}"
         self.access = Access(port, feed_port, z85.encode(address.key or b""), keys_of(address.invite or b""))
+
+    def again(self) -> Broker:
+        """Start it once more, on the same folder and ports, after it was stopped or killed."""
+        return Broker(self.folder, self.core, ports=self.ports)
 
 
 class SimpleChat(Peer):
