@@ -15,7 +15,7 @@ from bench.peers.everyone import peers
 from bench.peers.peer import Peer, Place
 from bench.run import Run
 from bench.tls import make_certificate
-from bench.work import client, fanout, growth, ingest, latency, send
+from bench.work import client, clients, fanout, growth, ingest, latency, send
 
 WORKS: dict[str, Callable[[Run, dict[str, Peer]], None]] = {
     "fanout100": lambda run, some: fanout.run(run, some, (100,)),
@@ -24,6 +24,7 @@ WORKS: dict[str, Callable[[Run, dict[str, Peer]], None]] = {
     "ingest": lambda run, _: ingest.run(run),
     "latency": lambda run, _: latency.run(run),
     "client": lambda run, _: client.run(run),
+    "clients": lambda run, _: clients.run(run),
     "growth": lambda run, _: growth.run(run),
     "send": lambda run, _: send.run(run),
 }
