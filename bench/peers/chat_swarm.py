@@ -40,6 +40,7 @@ from chat_protocol.messages import (
 ROOM = "#lobby"
 PING_S = 2.5
 RETRY_S = (0.1, 10.0)  # first and longest pause before a new connection, less up to half
+COMING_S = 0.002  # between two that come for the first time
 HANDSHAKE_S = 8.0  # a connection that has not come so far is given up
 ENROLLING = 64  # requests in flight
 RECEIVE_BYTES = 1 << 16
@@ -185,8 +186,8 @@ class _Loop:
 
     def _obey(self) -> None:
         if self._pipe.recv() == "connect":
-            for client in self._clients:
-                self.after(random.uniform(0, 0.05), client.dial)
+            for index, client in enumerate(self._clients):
+                self.after(index * COMING_S, client.dial)
         else:
             self._pipe.send(Status(self.live, self.live_s, self.retries))
 

@@ -35,3 +35,11 @@ def stores() -> dict[str, Storing]:
         JetStream(syncs=True),
     ]
     return {peer.key: peer for peer in everyone}
+
+
+def titles() -> dict[str, str]:
+    """What everyone is called, also those that are only a limit of latency; in the order of the report."""
+    named = {key: peer.title for key, peer in stores().items()}
+    named |= {key: peer.title for key, peer in peers().items()}
+    named |= {"fsync": "limit: bare ROUTER and PUB, one fsync", "zmq": "bare ROUTER and PUB, nothing stored"}
+    return {"simple_chat": "Simple Chat", **named}

@@ -14,6 +14,7 @@ WORK = "clients"
 COUNT = 9_000
 QUICK_COUNT = 500
 OWN_DESCRIPTORS = 200  # of the broker, beside two for each client
+QUICK_QUIET_S = 1.0
 QUIET_S = 5.0  # how long idling is looked at
 SETTLE_S = 2.0
 
@@ -35,18 +36,19 @@ def run(run: Run) -> None:
         connect_cpu = broker.cpu_s - cpu
         kib = machine.resident_kib(broker.pid) - kib
         idle_cpu, idle_load = broker.cpu_s, swarm.cpu_s
-        time.sleep(QUIET_S)
+        quiet_s = QUICK_QUIET_S if run.quick else QUIET_S
+        time.sleep(quiet_s)
         idle_cpu, idle_load = broker.cpu_s - idle_cpu, swarm.cpu_s - idle_load
         run.note(WORK, "count", count)
         run.note(WORK, "kib_each", kib / count)
         run.note(WORK, "connect_cpu_ms_each", connect_cpu / count * 1e3)
         run.note(WORK, "connect_s", connect_s)
-        run.note(WORK, "idle_cpu_us_per_s_each", idle_cpu / QUIET_S / count * 1e6)
-        run.note(WORK, "idle_load_busy", idle_load / QUIET_S)
+        run.note(WORK, "idle_cpu_us_per_s_each", idle_cpu / quiet_s / count * 1e6)
+        run.note(WORK, "idle_load_busy", idle_load / quiet_s)
         run.note(WORK, "connect_load_busy", (swarm.cpu_s - load - idle_load) / (connect_s + SETTLE_S))
         run.say(
             f"{count} clients: {kib / count:.1f} KiB and {connect_cpu / count * 1e3:.2f} ms of CPU each, "
-            f"all there after {connect_s:.1f} s; idle {idle_cpu / QUIET_S / count * 1e6:.0f} µs/s each"
+            f"all there after {connect_s:.1f} s; idle {idle_cpu / quiet_s / count * 1e6:.0f} µs/s each"
         )
         run.result("kib_per_client", kib / count)
         broker = _restart(run, broker, swarm, count)
@@ -66,9 +68,11 @@ def _restart(run: Run, broker: Broker, swarm: Swarm, count: int) -> Broker:
     run.note(WORK, "all_back_s", back_s)
     run.note(WORK, "restart_server_busy", busy[0])
     run.note(WORK, "restart_load_busy", busy[1])
+    run.note(WORK, "restart_retries", back.retries)
     run.say(
         f"{count} clients are back {back_s:.1f} s after the start "
-        f"(server {busy[0]:.0%}, load {busy[1]:.0%} busy)"
+        f"(server {busy[0]:.0%}, load {busy[1]:.0%} busy, "
+        f"{back.retries} further tries)"
     )
     run.result("restart_all_back_s", back_s)
     return broker

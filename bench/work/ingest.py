@@ -10,7 +10,7 @@ from bench.run import Run
 
 WORK = "ingest"
 ROUND_S = 2.0
-QUICK_ROUND_S = 1.0
+QUICK_ROUND_S = 0.7
 
 RATIOS = {
     "ingest_vs_redis_aof_always": ("simple_chat", "redis_aof_always"),

@@ -30,8 +30,8 @@ from bench.stream_load import Subscribe
 WORK = "latency"
 ROOM = "room"
 ROUNDS = 3
-LINES = 1_000  # a round; quick: QUICK_LINES
-QUICK_LINES = 250
+LINES = 700  # a round; quick: QUICK_LINES
+QUICK_LINES = 150
 PAUSE_S = 0.004
 BUSY_SESSIONS = 8
 MAXIMUM_S = 1.0

@@ -19,7 +19,7 @@ from bench.server import BenchError, Server
 
 WORK = "send"
 PAIRS = 21
-QUICK_PAIRS = 7
+QUICK_PAIRS = 5
 LIMIT_S = 30.0
 
 
