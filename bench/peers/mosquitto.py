@@ -14,6 +14,7 @@ from bench.wire import Wire
 
 PUBLISHERS = 2
 WINDOW = 4_000
+DELIVERIES_MAX = 60_000  # it takes some ten microseconds for each
 CONFIG = """
 listener {port} 127.0.0.1
 user root
@@ -70,4 +71,6 @@ class Mosquitto(Peer):
         config.write_text(CONFIG.format(port=port))
         server = Server(self.key, [found("mosquitto"), "-c", str(config)], folder, place.core).listens(port)
         subscribe = Subscribe(MqttDialect(), port, None)
-        return Target(server, subscribe, OpenStreamLoad(subscribe, tuple(rooms), PUBLISHERS), WINDOW)
+        return Target(
+            server, subscribe, OpenStreamLoad(subscribe, tuple(rooms), PUBLISHERS), WINDOW, DELIVERIES_MAX
+        )

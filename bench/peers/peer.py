@@ -15,6 +15,8 @@ from bench.server import Server
 from bench.sink import Subscribe
 from bench.tls import Certificate
 
+LINES_MIN = 40  # a window of fewer lines measures how long a line takes
+
 
 @dataclass(frozen=True)
 class Place:
@@ -32,12 +34,17 @@ class Place:
 
 @dataclass
 class Target:
-    """A server that runs, ready for fan-out. `window` is how many lines may be under way."""
+    """A server that runs, ready for fan-out. `window` is how many lines may be under way,
+    fewer where that were more than `deliveries_max`: a server is to have work for a second, not a minute."""
 
     server: Server
     subscribe: Subscribe
     opening: Opening
     window: int
+    deliveries_max: int = 1_600_000
+
+    def window_to(self, fan: int) -> int:
+        return min(self.window, max(LINES_MIN, self.deliveries_max // fan))
 
     def close(self) -> None:
         self.server.stop()

@@ -19,6 +19,7 @@ from chat_protocol.address import parse_address
 
 SESSIONS = 4
 ONE_ROOM_WINDOW = SESSIONS * PIPELINE * COALESCED
+DELIVERIES_MAX = 6_000_000  # Says are whole: to 1,000 subscribers this is twelve of them
 MANY_ROOMS_SAYS = 200  # in flight for a session; a broker takes 256
 READY_S = 600.0
 LINES_PER_S = 1_000_000
@@ -67,7 +68,7 @@ class SimpleChat(Peer):
         per_say, says = (COALESCED, PIPELINE) if one else (1, MANY_ROOMS_SAYS)
         opening = OpenChatLoad(broker.access, names, SESSIONS, per_say, says)
         window = ONE_ROOM_WINDOW if one else SESSIONS * MANY_ROOMS_SAYS
-        return Target(broker, SubscribeFeed(broker.access), opening, window)
+        return Target(broker, SubscribeFeed(broker.access), opening, window, DELIVERIES_MAX)
 
 
 class SimpleChatStoring(Storing):

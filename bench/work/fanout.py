@@ -21,7 +21,7 @@ MANY_FOLLOWERS = 10  # of each: nine sinks, and the reader, which follows all
 MANY_SINKS = 90
 ROUND_S = 1.3
 FEW_ROUNDS = 3  # at other sizes
-SHORT_ROUND_S = 0.9
+SHORT_ROUND_S = 0.7
 QUICK_ROUND_S = 0.6
 LAST_BYTES_S = 10.0  # how long sinks may take for what the reader has seen already
 
@@ -133,10 +133,10 @@ def _set_up(run: Run, peer: Peer, rooms: list[str], followed: list[list[str]], f
 
 def _round(setup: _Setup, seconds: float, *, is_warm: bool) -> Sample:
     if not is_warm:
-        setup.driver.round(seconds / 3, setup.target.window)
+        setup.driver.round(seconds / 3, setup.target.window_to(setup.fan))
         _wait(setup.sinks, 0.05)
     before, server, sink = setup.sinks.counts(), setup.target.server.cpu_s, setup.sinks.cpu_s
-    done = setup.driver.round(seconds, setup.target.window)
+    done = setup.driver.round(seconds, setup.target.window_to(setup.fan))
     owed = done.owed_bytes * (setup.fan - 1)
     give_up = time.monotonic() + LAST_BYTES_S
     while (missing := _missing(setup, before, done.owed_bytes)) and time.monotonic() < give_up:
