@@ -40,7 +40,7 @@ from chat_protocol.messages import (
 ROOM = "#lobby"
 PING_S = 2.5
 RETRY_S = (0.1, 10.0)  # first and longest pause before a new connection, less up to half
-COMING_S = 0.002  # between two that come for the first time
+COMING_S = 0.003  # between two that come for the first time
 HANDSHAKE_S = 8.0  # a connection that has not come so far is given up
 ENROLLING = 64  # requests in flight
 RECEIVE_BYTES = 1 << 16
