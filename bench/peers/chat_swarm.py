@@ -44,7 +44,7 @@ COMING_S = 0.003  # between two that come for the first time
 HANDSHAKE_S = 8.0  # a connection that has not come so far is given up
 ENROLLING = 64  # requests in flight
 RECEIVE_BYTES = 1 << 16
-LIMIT_S = 180.0
+LIMIT_S = 120.0
 
 
 class State(Enum):
