@@ -1,31 +1,22 @@
 """A bot that rolls dice: "!roll" or "!roll 20"."""
 
-import asyncio
 import random
-import sys
 
-from chat_client import ChatClient
-from chat_client.events import Line
+from chat_client import Bot
+from chat_client.bot import HeardLine
 
+SIDES_MAX = 1_000
 
-def roll(text: str) -> str:
-    """The answer to a "!roll" line."""
-    sides = text.removeprefix("!roll").strip() or "6"
-    if not sides.isdecimal() or not 2 <= int(sides) <= 1_000:
-        return "dice have 2 to 1000 sides: !roll 20"
-    return f"rolled {random.randint(1, int(sides))}"
+bot = Bot("dice")
 
 
-async def main(name: str = "dice") -> None:
-    async with ChatClient(name, start="now") as chat:
-        async for event in chat.events():
-            if isinstance(event, Line) and not event.own and event.text.split()[0] == "!roll":
-                answer = f"{event.sender} {roll(event.text)}"
-                await chat.say(answer, event.room, once=event.answer_key())
+@bot.command("roll", help="roll one die")
+async def roll(line: HeardLine, sides: int = 6) -> None:
+    if 2 <= sides <= SIDES_MAX:
+        await line.reply(f"{line.sender} rolled {random.randint(1, sides)}")
+    else:
+        await line.reply(f"dice have 2 to {SIDES_MAX} sides: !roll 20")
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main(*sys.argv[1:]))
-    except KeyboardInterrupt:
-        pass  # Ctrl-C is how a bot is stopped
+    bot.run()

@@ -69,7 +69,7 @@ DIGEST_AT_41 = bytes.fromhex("4142434445464748")
 
 ENTRIES = [
     m.Entry(1, NOW - 5_000, 2, "operator", 2, Raw(encode_plain(m.Created(m.RoomKind.PUBLIC, [])))),
-    m.Entry(2, NOW, 7, "bob", 1, Raw(encode_plain(m.Line("hello")))),
+    m.Entry(2, NOW, 7, "bob", 1, Raw(encode_plain(m.Line("hello", 1)))),
     m.Entry(3, NOW + 1, 9, "Ada_L.", 1, Raw(encode_plain(m.Line("grüße 👋\n\tzwei Zeilen")))),
     m.Entry(4, NOW + 2, 7, "bob", 3, Raw(encode_plain(m.Membership(9, "Ada_L.")))),
     m.Entry(5, NOW + 3, 7, "bob", 4, Raw(encode_plain(m.Membership(9, "Ada_L.")))),
@@ -86,6 +86,7 @@ REQUESTS: list[m.Request] = [
     m.Close(5, TOKEN, "#lobby"),
     m.Say(6, TOKEN, "#lobby", 0, ["hello"]),
     m.Say(7, TOKEN, "@7:9", 6, ["grüße 👋", "two\nrows"], ONCE),
+    m.Say(8, TOKEN, "#lobby", 6, ["bob rolled 4"], ONCE, 2),
     m.Fetch(8, TOKEN, "#lobby", m.Cursor(EPOCH, 41)),
     m.Fetch(9, TOKEN, "#lobby", m.Cursor(EPOCH, 41, DIGEST_AT_41), 100),
     m.Who(10, TOKEN),
@@ -104,6 +105,7 @@ REQUESTS: list[m.Request] = [
     m.Invite(21, TOKEN, PUBLIC_KEY, 5, 3_600, True),
     m.Devices(22, TOKEN),
     m.Revoke(23, TOKEN, PUBLIC_KEY),
+    m.Mark(23, TOKEN, "#lobby", 42),
     m.Status(24, TOKEN),
     m.Backup(25, TOKEN, "/var/backups/chat.db"),
     m.Ban(26, TOKEN, "eve"),
@@ -118,7 +120,7 @@ REPLIES: list[m.Reply] = [
         3.0, 15.0, "", 5_556, NOW, "simple-chat",
     ),
     m.Opened(
-        3, "#lobby", "#lobby", m.RoomKind.PUBLIC, 43, 1, 40, TOPIC, 1, ROOM_KEY, 5, 2, ["ada", "bob"]
+        3, "#lobby", "#lobby", m.RoomKind.PUBLIC, 43, 1, 40, TOPIC, 1, ROOM_KEY, 5, 2, ["ada", "bob"], 42
     ),
     m.Said(7, EPOCH, [m.Stored(6, "#lobby", 44, 1, NOW), m.Stored(7, "@7:9", 1, 2, NOW)]),
     m.Page(8, "#lobby", 1, 3, ENTRIES[:3]),
@@ -142,6 +144,7 @@ REPLIES: list[m.Reply] = [
     m.Closed(0, "#plans", Code.REMOVED, "ada removed you from #plans"),
     m.Report(24, [("software", "simple-chat"), ("rooms", 3), ("load", 0.5)]),
     m.DeviceList(22, [m.DeviceInfo(PUBLIC_KEY, NOW, True)]),
+    m.Marked(0, "#lobby", 43),
 ]  # fmt: skip
 
 FEED: list[m.AnyFeed] = [
@@ -234,7 +237,7 @@ def _accepted() -> list[Json]:
     return [
         _reads("fields of a later version at the end", "request", _frame([9, 14, TOKEN, "new", [1]]), ping),
         _reads("wider forms than needed", "request", wide, ping),
-        _reads("defaults left out", "request", _frame([6, 8, TOKEN, "#lobby", [EPOCH, 41]]), REQUESTS[8]),
+        _reads("defaults left out", "request", _frame([6, 8, TOKEN, "#lobby", [EPOCH, 41]]), REQUESTS[9]),
         _reads("defaults left out", "request", _frame([2, 2, "bob"]), REQUESTS[1]),
         _reads("defaults left out, also inside a structure", "reply", b"\x01" + _pack(fields), short),
         _reads(

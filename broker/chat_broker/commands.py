@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from chat_broker import joining, membership, operating, reading, saying
+from chat_broker import joining, marking, membership, operating, reading, saying
 from chat_protocol import messages as m
 
 
@@ -53,6 +53,7 @@ COMMANDS: dict[type[m.Request], Command] = {
     m.Fetch: Command(reading.fetch, settled=True),
     m.Who: Command(reading.who, settled=True),
     m.Rooms: Command(reading.rooms, settled=True),
+    m.Mark: Command(marking.mark, writes=True),
     m.Create: Command(membership.create, writes=True),
     m.Add: Command(membership.add, writes=True),
     m.Remove: Command(membership.remove, writes=True),

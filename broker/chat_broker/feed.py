@@ -7,17 +7,16 @@ every message takes the next: that is the nonce, so it never repeats under one k
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from chat_protocol.codec import encode_plain
+from chat_broker.log import Stretch, joined
+from chat_protocol.codec import encode_plain, encode_publication
 from chat_protocol.envelope import Header, Sealer
 from chat_protocol.messages import (
     ENTRIES_BYTES_MAX,
     NAMES_PER_MESSAGE_MAX,
     Beacon,
-    Entry,
     Presence,
-    Publication,
 )
 
 #: Seconds from a room's last publication to its first beacon, and from each to the next; the last
@@ -92,11 +91,12 @@ class Feed:
         feed.holders.clear()
         return feed
 
-    def publish(self, name: str, entries: list[Entry], clock: float) -> None:
+    def publish(self, name: str, entries: list[Stretch], clock: float) -> None:
         """Entries of one room, in publications of bounded size; beacons follow."""
         feed = self.room(name)
-        for publication in _publications(entries):
-            self._send(feed, publication)
+        for some in joined(entries, ENTRIES_BYTES_MAX):
+            count = some[-1].last - some[0].first + 1
+            self._send(feed, encode_publication(count, [one.data for one in some]))
         feed.beacon_at = None  # a publication tells what a beacon would
         self.pull_beacons(name, clock)
 
@@ -180,15 +180,3 @@ class Feed:
         feed.counter += 1
         header = Header(self.run, feed.generation, feed.counter)
         self.outgoing.append((feed.topic, self.sealer.seal(feed.topic, feed.key, header, plaintext)))
-
-
-def _publications(entries: list[Entry]) -> Iterator[bytes]:
-    """Encoded publications of at most ENTRIES_BYTES_MAX bytes of entries each, a single longer one apart."""
-    data = encode_plain(Publication(entries))
-    if len(data) <= ENTRIES_BYTES_MAX or len(entries) == 1:
-        yield data
-        return
-    parts = -(-len(data) // ENTRIES_BYTES_MAX)
-    size = -(-len(entries) // parts)
-    for first in range(0, len(entries), size):
-        yield from _publications(entries[first : first + size])

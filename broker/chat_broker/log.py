@@ -6,8 +6,8 @@ After one failed, every batch appended later fails too, until the hub has rebuil
 `recover`. Reads see what is stored, never what is only on its way.
 
 Beside the entries a batch carries what must change with them in the same transaction: each sender's
-answers (SPEC.md, "Exactly once"), `once` keys, and folds: a room's state at a seq, so that a start
-need not read its whole history and retention never forgets members.
+answers (SPEC.md, "Exactly once"), `once` keys, read markers, and folds: a room's state at a seq, so that
+a start need not read its whole history and retention never forgets members.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from chat_protocol.codec import decode_entries, entries_array, pack_entries
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import ENTRIES_BYTES_MAX, Entry
 
 #: The broker's own log: accounts, keys, invites, rooms, bans.
 SERVER_ROOM = "$server"
+ARRAY_HEAD_BYTES = 5  # what stands before the entries of an array, at most
 ENTRY_BYTES = 36  # what an entry takes at most, encoded, beside its body and its sender's name
 
 
@@ -57,6 +59,14 @@ class OnceKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class MarkKey:
+    """Whose read marker, and where."""
+
+    account: int
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A room's state after `seq`, as the hub encoded it."""
 
@@ -64,20 +74,54 @@ class Fold:
     state: bytes
 
 
+class Stretch(NamedTuple):
+    """Consecutive entries of one room, encoded one behind the other, as they are stored and sent."""
+
+    first: int
+    last: int
+    data: bytes
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> Stretch:
+        return cls(entries[0].seq, entries[-1].seq, pack_entries(entries))
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def entries(self) -> list[Entry]:
+        return decode_entries(entries_array(len(self), [self.data]))
+
+
+def joined(stretches: Iterable[Stretch], bytes_max: int) -> Iterator[list[Stretch]]:
+    """Stretches in groups whose array has at most `bytes_max`, a single longer one by itself."""
+    group: list[Stretch] = []
+    size = ARRAY_HEAD_BYTES
+    for one in stretches:
+        if group and size + len(one.data) > bytes_max:
+            yield group
+            group, size = [], ARRAY_HEAD_BYTES
+        group.append(one)
+        size += len(one.data)
+    if group:
+        yield group
+
+
 @dataclass(slots=True)
 class Batch:
-    """What is stored together. `ticket` counts up by one from batch to batch."""
+    """What is stored together. `ticket` counts up by one from batch to batch. A room's entries are
+    stretches, each beginning where the one before it ended."""
 
     ticket: int
     now: int  # wall clock, ms
-    entries: dict[str, list[Entry]] = field(default_factory=dict)
+    entries: dict[str, list[Stretch]] = field(default_factory=dict)
     senders: dict[SenderKey, Sender] = field(default_factory=dict)
     onces: dict[OnceKey, Answer] = field(default_factory=dict)
+    marks: dict[MarkKey, int] = field(default_factory=dict)  # -> the seq read; the room has entries
     folds: dict[str, Fold] = field(default_factory=dict)
     trims: dict[str, int] = field(default_factory=dict)  # room -> newest seq that may go; needs a fold there
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.senders or self.onces or self.folds or self.trims)
+        return bool(self.entries or self.senders or self.onces or self.marks or self.folds or self.trims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +167,9 @@ class Log(Protocol):
         """What is stored of an instance's sends into a room; a copy the caller may change."""
 
     def once(self, key: OnceKey) -> Answer | None: ...
+
+    def mark(self, key: MarkKey) -> int:
+        """The seq up to which an account has read a room; 0 if nothing is stored. Raises StorageError."""
 
     def backup(self, path: str, ticket: int) -> None:
         """Write a backup of what is stored now; the outcome comes from `take_results`."""
@@ -172,6 +219,7 @@ class MemoryLog:
         self._rooms: dict[str, _MemoryRoom] = {}
         self._senders: dict[SenderKey, Sender] = {}
         self._onces: dict[OnceKey, Answer] = {}
+        self._marks: dict[MarkKey, int] = {}
 
     def append(self, batch: Batch) -> None:
         self.waiting.append(batch)
@@ -191,16 +239,17 @@ class MemoryLog:
         self._failed = None
 
     def _store(self, batch: Batch) -> StorageError | None:
-        size = sum(len(entries) for entries in batch.entries.values())
+        size = sum(len(one) for stretches in batch.entries.values() for one in stretches)
         if self.fail is None and size > self._room_left:
             self.fail = Code.STORAGE_FULL
         self._failed = self._failed or self.fail
         if self._failed is not None:
             return StorageError("the log took nothing", self._failed)
-        for name, entries in batch.entries.items():
+        for name, stretches in batch.entries.items():
             room = self._rooms.setdefault(name, _MemoryRoom())
-            assert entries[0].seq == room.trimmed + len(room.entries) + 1, "a room's entries are contiguous"
-            room.entries.extend(entries)
+            for one in stretches:
+                assert one.first == room.trimmed + len(room.entries) + 1, "a room's entries are contiguous"
+                room.entries.extend(one.entries())
         for name, fold in batch.folds.items():
             self._rooms.setdefault(name, _MemoryRoom()).fold = fold
         for name, through in batch.trims.items():
@@ -213,6 +262,7 @@ class MemoryLog:
         for key, sender in batch.senders.items():
             self._senders[key] = Sender(sender.last, OrderedDict(sender.answers))
         self._onces.update(batch.onces)
+        self._marks.update(batch.marks)
         self._room_left -= size
         return None
 
@@ -247,6 +297,9 @@ class MemoryLog:
 
     def once(self, key: OnceKey) -> Answer | None:
         return self._onces.get(key)
+
+    def mark(self, key: MarkKey) -> int:
+        return self._marks.get(key, 0)
 
     def backup(self, path: str, ticket: int) -> None:
         self._results.append(Result(ticket, StorageError("a log in memory has no backup")))

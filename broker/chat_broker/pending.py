@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chat_broker.clock import Now
-from chat_broker.log import Batch
+from chat_broker.log import Batch, Stretch
 from chat_broker.roster import Session
 from chat_protocol.messages import Entry, Stored
 
@@ -20,7 +20,7 @@ class Run:
     """Entries of one room that go out together; with `turns`, the room's key turns after them."""
 
     room: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Stretch] = field(default_factory=list)
     turns: bool = False
 
 
@@ -38,19 +38,24 @@ class Waiting:
 
 @dataclass(slots=True)
 class Pending:
-    """A batch and all that waits for it."""
+    """A batch and all that waits for it. `events` are the entries of rooms that are no lines."""
 
     batch: Batch
+    events: dict[str, list[Entry]] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     said: dict[bytes, tuple[Session, list[Stored]]] = field(default_factory=dict)  # by session token
     waiting: list[Waiting] = field(default_factory=list)
     bytes: int = 0
     _open_runs: dict[str, Run] = field(default_factory=dict)
 
-    def add(self, room: str, entries: list[Entry]) -> None:
+    def add(self, room: str, entries: Stretch) -> None:
         """Further entries of a room: to be stored, and to go out."""
-        self.batch.entries.setdefault(room, []).extend(entries)
-        self._run(room).entries.extend(entries)
+        self.batch.entries.setdefault(room, []).append(entries)
+        self._run(room).entries.append(entries)
+
+    def add_event(self, room: str, entry: Entry) -> None:
+        self.add(room, Stretch.of([entry]))
+        self.events.setdefault(room, []).append(entry)
 
     def _run(self, room: str) -> Run:
         """The room's run that further entries join."""

@@ -6,6 +6,7 @@ from heapq import nsmallest
 
 from chat_broker.accounts import Role
 from chat_broker.clock import Now
+from chat_broker.log import MarkKey
 from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
@@ -59,6 +60,7 @@ def _opened(state: State, session: Session, message: Open, room: Room, now: Now)
     if message.cursor is not None and _refused_cursor(state, session, message.request, room, message.cursor):
         return
     first = state.log.read(room.name, room.stored, 1).first
+    read = state.marks.stored(MarkKey(session.account.id, room.name))
     state.enter_room(session, room.name)
     state.feed.pull_beacons(room.name, now.clock)
     feed = state.feed.room(room.name)
@@ -80,6 +82,7 @@ def _opened(state: State, session: Session, message: Open, room: Room, now: Now)
             presence=state.feed.picture(room.name),
             count=len(present),
             names=present.names(limit=NAMES_PER_MESSAGE_MAX),
+            read=read,
         ),
     )
 

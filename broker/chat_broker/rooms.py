@@ -12,8 +12,6 @@ from chat_protocol.codec import decode_body
 from chat_protocol.messages import Created, Entry, EntryKind, Membership, RoomKind
 from chat_protocol.names import direct_accounts
 
-_LINE = EntryKind.LINE.value  # a plain number, for it is compared with every entry's kind
-
 
 class _Stored(Struct, array_like=True):
     """What a room's fold holds."""
@@ -72,7 +70,7 @@ class Room:
 
     def apply(self, entry: Entry) -> None:
         self.head = entry.seq
-        if entry.kind == _LINE:
+        if entry.kind == EntryKind.LINE:
             self._recent.append(entry.seq)
             return
         if entry.kind == EntryKind.CREATED:
@@ -86,10 +84,10 @@ class Room:
         self.head = first + count - 1
         self._recent.extend(range(first, first + count))
 
-    def settle(self, entries: list[Entry]) -> list[int]:
-        """These entries, applied before, are stored now. Returns the accounts that came or went by them."""
-        self.stored = entries[-1].seq
-        events = [entry for entry in entries if entry.kind != _LINE]
+    def settle(self, seq: int, events: list[Entry]) -> list[int]:
+        """The entries up to `seq`, applied before, are stored now; `events` are those that are no lines.
+        Returns the accounts that came or went by them."""
+        self.stored = seq
         return [account for entry in events for account in _change_members(self.readers, entry)]
 
     def fold(self) -> bytes:
@@ -142,10 +140,10 @@ class Rooms:
             room = self._rooms[name] = Room(name, self._recent_max)
         room.apply(entry)
 
-    def settle(self, name: str, entries: list[Entry]) -> None:
-        """Entries of a room, applied before, are stored now."""
+    def settle(self, name: str, seq: int, events: list[Entry]) -> None:
+        """A room's entries up to `seq`, applied before, are stored now; `events` are no lines."""
         room = self._rooms[name]
-        self._index(room, room.settle(entries))
+        self._index(room, room.settle(seq, events))
 
     def load(self, name: str, fold: bytes | None, entries: Iterable[Entry]) -> None:
         """A room as it is stored: its newest fold, and the entries after it."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Raw
-
 from chat_broker.log import Answer, OnceKey, Sender, SenderKey
 from chat_broker.membership import find, reach
 from chat_broker.rooms import Room
 from chat_broker.roster import Session
 from chat_broker.sends import say_digest
 from chat_broker.state import State, no_such_room
-from chat_protocol.codec import encode_lines
 from chat_protocol.errors import BadText, Code
-from chat_protocol.messages import SAY_BYTES_MAX, Say, Stored
+from chat_protocol.messages import HOPS_MAX, SAY_BYTES_MAX, Say, Stored
 from chat_protocol.names import are_sound, check_text
 
 
@@ -40,34 +37,34 @@ def _taken_together(state: State, session: Session, run: Sequence[Say]) -> bool:
     if not _follow_each_other(run, sender.last) or state.sends.is_forgotten(key, state.now.wall):
         return False
     lines = run[0].lines if len(run) == 1 else [line for message in run for line in message.lines]
-    if not are_sound(lines, limits.line_bytes, limits.line_rows):
+    if not are_sound(lines, limits.line_bytes, limits.line_rows, SAY_BYTES_MAX):
         return False
-    bodies = encode_lines(lines)
-    if sum(map(len, bodies)) > SAY_BYTES_MAX or not state.has_allowance(session, len(lines)):
+    if not state.has_allowance(session, len(lines)):
         return False
-    first = state.propose_lines(room, bodies, account)
-    _record(state, session, key, _answers(run, bodies, first, state.now.wall))
+    first = state.propose_lines(room, lines, account, run[0].hops)
+    _record(state, session, key, _answers(run, first, state.now.wall))
     return True
 
 
 def _follow_each_other(run: Sequence[Say], last: int) -> bool:
-    """Whether each names the one before it, and none has a `once` key."""
+    """Whether each names the one before it, none has a `once` key, and all have the same hops."""
+    hops = run[0].hops
     for message in run:
         if message.prev != last or message.request <= last or message.once is not None:
             return False
+        if message.hops != hops:
+            return False
         last = message.request
-    return True
+    return hops <= HOPS_MAX
 
 
-def _answers(run: Sequence[Say], bodies: list[Raw], first: int, at: int) -> dict[int, Answer]:
+def _answers(run: Sequence[Say], first: int, at: int) -> dict[int, Answer]:
     """Each Say's answer, the lines of all being stored from seq `first` on."""
     answers: dict[int, Answer] = {}
-    begin = 0
     for message in run:
         count = len(message.lines)
-        digest = say_digest(bodies[begin : begin + count])
-        answers[message.request] = Answer(digest, first + begin, count, at)
-        begin += count
+        answers[message.request] = Answer(say_digest(message.lines, hops=message.hops), first, count, at)
+        first += count
     return answers
 
 
@@ -76,8 +73,7 @@ def _judge(state: State, session: Session, message: Say) -> None:
     if name is None:
         return
     key = SenderKey(session.account.id, session.instance, name)
-    bodies = encode_lines(message.lines)
-    sender, digest = state.sends.sender(key), say_digest(bodies, message.once)
+    sender, digest = state.sends.sender(key), say_digest(message.lines, message.once, message.hops)
     if _answered_before(state, session, message, key, sender, digest):
         return
     if _is_forgotten(state, session, message, key):
@@ -102,7 +98,7 @@ def _judge(state: State, session: Session, message: Say) -> None:
         return
     room = reach(state, session, message.request, name)
     if room is not None:
-        answer = _store(state, session, message, bodies, room, digest)
+        answer = _store(state, session, message, room, digest)
         _record(state, session, key, {message.request: answer})
 
 
@@ -166,16 +162,16 @@ def _may_say(state: State, session: Session, message: Say) -> bool:
             check_text(line, line_bytes=limits.line_bytes, line_rows=limits.line_rows)
         if sum(len(line.encode()) for line in message.lines) > SAY_BYTES_MAX:
             raise BadText(Code.LINE_TOO_LONG, f"what is said at once has at most {SAY_BYTES_MAX} bytes")
+        if message.hops > HOPS_MAX:
+            raise BadText(Code.TOO_MANY_HOPS, f"bots have answered bots {HOPS_MAX} times in a row: enough")
     except BadText as error:
         state.refuse_now(session.peer, message.request, error.code, str(error))
         return False
     return state.may_spend(session, message.request, len(message.lines))
 
 
-def _store(
-    state: State, session: Session, message: Say, bodies: list[Raw], room: Room, digest: bytes
-) -> Answer:
-    first = state.propose_lines(room, bodies, session.account)
+def _store(state: State, session: Session, message: Say, room: Room, digest: bytes) -> Answer:
+    first = state.propose_lines(room, message.lines, session.account, message.hops)
     answer = Answer(digest, first, len(message.lines), state.now.wall)
     if message.once is not None:
         once = OnceKey(session.account.id, room.name, message.once)

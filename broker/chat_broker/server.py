@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import socket
 import time
@@ -24,6 +25,7 @@ DRAIN_MESSAGES_MAX = 4_096
 DRAIN_BYTES_MAX = 4 << 20
 DRAIN_S = 0.02  # judging takes time, too: what others say is not to wait for all that a flooder asks
 TICK_S = 0.5  # for so long what waits goes before what is due; a flood is not to hold beacons back
+GATHER_MS = 1  # what comes while the log stores could not be stored sooner: for so long it gathers
 STOP_STORE_S = 10.0  # how long a stop waits for the log
 STOP_LINGER_MS = 1_000  # and for goodbyes to leave
 ZAP_STATUS = 2  # where it stands in an answer
@@ -47,6 +49,10 @@ class Waker:
     def __call__(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake already
             self._writer.send(b"\0")
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Whether it was woken, by the end of this time."""
+        return bool(select.select([self.reader], [], [], timeout_ms / 1_000)[0])
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -88,6 +94,8 @@ class Server:
         """Serve until `stop`; then store what was taken and say goodbye."""
         tick_by = 0.0
         while not self._stopping:
+            if self._hub.is_storing and self._waker.wait(GATHER_MS):
+                self._take_results()
             self._poll(self._next_deadline())
             self._answer_zap()
             if self._drain() and time.monotonic() < tick_by:
@@ -114,9 +122,12 @@ class Server:
         wait_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1_000
         ready = dict(self._poller.poll(wait_ms if wait_ms is None else int(wait_ms) + 1))
         if self._waker.reader.fileno() in ready:
-            self._waker.clear()
-            self._hub.log_results(read_clock())
-            self._send()
+            self._take_results()
+
+    def _take_results(self) -> None:
+        self._waker.clear()
+        self._hub.log_results(read_clock())
+        self._send()
 
     def _answer_zap(self) -> None:
         zap = self._sockets.zap

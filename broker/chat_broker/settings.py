@@ -19,6 +19,7 @@ class Settings:
     feed_port: int = 5556
     software: str = "simple-chat"
     fold_every: int = 1_000  # entries of a room between two stored folds
+    batch_bytes: int = 256 << 10  # a batch that waits for a busy log goes to it all the same when so big
     pending_bytes_max: int = 64 << 20  # on their way to the log; more is refused with `busy`
     accounts_max: int = 1_000_000
     directs_per_account: int = 5_000

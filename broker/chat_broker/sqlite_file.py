@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
-from chat_broker.log import Answer, Batch
-from chat_protocol.codec import encode_entries
+from chat_broker.log import Answer, Batch, Stretch, joined
+from chat_protocol.codec import entries_array
 from chat_protocol.errors import BadFrame, Code, StorageError
-from chat_protocol.messages import Entry
 
 FILE_NAME = "chat.db"
 LOCK_NAME = "chat.lock"
-FORMAT = 1
+FORMAT = 2  # 1 had no read markers
 EPOCH_BYTES = 8
 SENDERS_KEPT_MS = 7 * 24 * 3600 * 1000
 PRUNE_EVERY_MS = 3600 * 1000
@@ -58,6 +57,10 @@ _SCHEMA = (
     "CREATE TABLE onces (account INTEGER NOT NULL, no INTEGER NOT NULL, key BLOB NOT NULL,"
     " crc INTEGER NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (account, no, key)) STRICT, WITHOUT ROWID",
 )
+MARKS_SCHEMA = (
+    "CREATE TABLE marks (account INTEGER NOT NULL, no INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " crc INTEGER NOT NULL, PRIMARY KEY (account, no)) STRICT, WITHOUT ROWID"
+)
 SECRETS_SCHEMA = (
     "CREATE TABLE secrets (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, value BLOB NOT NULL)"
     " STRICT, WITHOUT ROWID"
@@ -71,6 +74,7 @@ INSERT_SENDER = (
     "INSERT OR REPLACE INTO senders (account, instance, no, last, touched, crc, answers)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+INSERT_MARK = "INSERT OR REPLACE INTO marks (account, no, seq, crc) VALUES (?, ?, ?, ?)"
 INSERT_ONCE = "INSERT OR REPLACE INTO onces (account, no, key, crc, answer) VALUES (?, ?, ?, ?, ?)"
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -104,7 +108,10 @@ def storage_error(error: Exception, path: Path, connection: apsw.Connection | No
         number = error.errno or 0
     elif isinstance(error, (apsw.IOError, apsw.CantOpenError)) and connection is not None:
         number = connection.system_errno
-    if isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
+    if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHORT_READ:
+        # Nothing failed, so the system's error number is that of something long ago.
+        fault = damaged(path, "it ends before its end")
+    elif isinstance(error, apsw.FullError) or number in _FULL_ERRNOS:
         fault = StorageError(f"there is no room on the disk for {path}", Code.STORAGE_FULL)
     elif isinstance(error, _FILE_ERRORS):
         fault = damaged(path, str(error))
@@ -141,6 +148,10 @@ def sends_of(account: int, room: str) -> str:
     return f"the record of what account {account} sent to {room} did not read as written"
 
 
+def marker_of(account: int, room: str) -> str:
+    return f"how far account {account} has read {room} did not read as written"
+
+
 # --------------------------------------------------------------------------- rows
 
 
@@ -164,6 +175,7 @@ class Write(NamedTuple):
     trims: list[tuple[str, int]]
     senders: list[tuple[int, bytes, str, int, bytes]]
     onces: list[tuple[int, str, bytes, bytes]]
+    marks: list[tuple[int, str, int]]
 
 
 _SenderRow = tuple[int, bytes, int, int, int, int, bytes]
@@ -195,6 +207,10 @@ def room_row(room: str, extent: Extent) -> tuple[int, int, int, int, str]:
     return no, first, head, checksum(room.encode(), no, first, head), room
 
 
+def mark_row(account: int, no: int, seq: int) -> tuple[int, int, int, int]:
+    return account, no, seq, checksum(b"mark", account, no, seq)
+
+
 def _encode_answers(answers: Iterable[tuple[int, Answer]]) -> bytes:
     return _row_encoder.encode([(n, a.digest, a.first, a.count, a.at) for n, a in answers])
 
@@ -204,19 +220,15 @@ def decode_answers(data: bytes) -> OrderedDict[int, Answer]:
     return OrderedDict((row[0], Answer(*row[1:])) for row in _answers_decoder.decode(data))
 
 
-def _blobs(entries: list[Entry]) -> Iterator[tuple[int, int, bytes]]:
+def _blobs(stretches: list[Stretch]) -> Iterator[tuple[int, int, bytes]]:
     """Consecutive entries as (first, last, encoded), each small enough for a row."""
-    data = encode_entries(entries)
-    if len(data) <= BLOB_BYTES_MAX or len(entries) == 1:
-        yield entries[0].seq, entries[-1].seq, data
-        return
-    middle = len(entries) // 2
-    yield from _blobs(entries[:middle])
-    yield from _blobs(entries[middle:])
+    for some in joined(stretches, BLOB_BYTES_MAX):
+        first, last = some[0].first, some[-1].last
+        yield first, last, entries_array(last - first + 1, [one.data for one in some])
 
 
 def encode_batch(batch: Batch) -> Write:
-    blobs = [(room, *blob) for room, entries in batch.entries.items() for blob in _blobs(entries)]
+    blobs = [(room, *blob) for room, stretches in batch.entries.items() for blob in _blobs(stretches)]
     folds = [(room, fold.seq, fold.state) for room, fold in batch.folds.items()]
     senders = [
         (key.account, key.instance, key.room, sender.last, _encode_answers(sender.answers.items()))
@@ -227,8 +239,10 @@ def encode_batch(batch: Batch) -> Write:
         for key, answer in batch.onces.items()
     ]
     size = sum(len(row[-1]) for rows in (blobs, folds, senders, onces) for row in rows)
+    size += 32 * len(batch.marks)
     trims = list(batch.trims.items())
-    return Write(batch.ticket, batch.now, size, blobs, folds, trims, senders, onces)
+    marks = [(key.account, key.room, seq) for key, seq in batch.marks.items()]
+    return Write(batch.ticket, batch.now, size, blobs, folds, trims, senders, onces, marks)
 
 
 # --------------------------------------------------------------------------- files
@@ -282,10 +296,17 @@ def create_database(path: Path, vfs: str | None = None) -> None:
 def _fill(connection: apsw.Connection) -> None:
     """Make an empty database a log. Raises apsw.Error."""
     with connection:
-        for statement in _SCHEMA:
+        for statement in (*_SCHEMA, MARKS_SCHEMA):
             connection.execute(statement)
         connection.execute(INSERT_META, named_row("format", str(FORMAT).encode()))
         connection.execute(INSERT_META, named_row("epoch", os.urandom(EPOCH_BYTES)))
+
+
+def bring_up_to_date(connection: apsw.Connection) -> None:
+    """Make a sound log of an older format one of this. Raises apsw.Error."""
+    with connection:
+        connection.execute(MARKS_SCHEMA)
+        connection.execute(INSERT_META, named_row("format", str(FORMAT).encode()))
 
 
 def give_name(part: Path, path: Path) -> None:
@@ -397,12 +418,16 @@ def survey(connection: apsw.Connection, path: Path) -> _Contents:
     Raises apsw.Error if the file cannot be read, or is damaged in a way that SQLite sees by itself.
     """
     meta = _survey_meta(connection, path)
-    _survey_structure(connection, path)
+    has_marks = meta["format"] != b"1"
+    _survey_structure(connection, path, has_marks)
     with row_by_row(path, "its list of rooms"):
         rooms = _survey_rooms(connection)
     _survey_batches(connection, path, rooms)
     rooms = _survey_folds(connection, path, rooms)
-    _survey_sends(connection, path, {extent.no: room for room, extent in rooms.items()})
+    names = {extent.no: room for room, extent in rooms.items()}
+    _survey_sends(connection, path, names)
+    if has_marks:
+        _survey_marks(connection, path, names)
     with row_by_row(path, "its keys"):
         secrets = _named_rows(connection, "secrets") if connection.table_exists(None, "secrets") else {}
     return _Contents(meta, rooms, secrets)
@@ -437,16 +462,16 @@ def _survey_meta(connection: apsw.Connection, path: Path) -> dict[str, bytes]:
             f"{path} was written by a newer version of Simple Chat (its format is {version}, the newest known"
             f" here {FORMAT}): start that version, or a later one"
         )
-    if version != FORMAT or len(meta.get("epoch", b"")) != EPOCH_BYTES:
+    if version < 1 or len(meta.get("epoch", b"")) != EPOCH_BYTES:
         raise damaged(path, "its description did not read as written")
     return meta
 
 
-def _survey_structure(connection: apsw.Connection, path: Path) -> None:
+def _survey_structure(connection: apsw.Connection, path: Path, has_marks: bool) -> None:
     found = {
         sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
     }
-    if found - {SECRETS_SCHEMA} != set(_SCHEMA):
+    if found - {SECRETS_SCHEMA} != {*_SCHEMA, *([MARKS_SCHEMA] if has_marks else [])}:
         raise damaged(path, "its tables are not those of a log")
     for (verdict,) in fetch_all(connection, "PRAGMA quick_check(1)"):
         if verdict != "ok":
@@ -510,6 +535,12 @@ def _survey_sends(connection: apsw.Connection, path: Path, names: dict[int, str]
     ):
         if no not in names or checksum(key + answer, account, no) != crc:
             raise damaged(path, sends_of(account, names.get(no, "an unknown room")))
+
+
+def _survey_marks(connection: apsw.Connection, path: Path, names: dict[int, str]) -> None:
+    for account, no, seq, crc in connection.execute("SELECT account, no, seq, crc FROM marks"):
+        if no not in names or mark_row(account, no, seq)[3] != crc:
+            raise damaged(path, marker_of(account, names.get(no, "an unknown room")))
 
 
 # --------------------------------------------------------------------------- the log

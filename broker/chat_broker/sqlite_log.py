@@ -36,13 +36,26 @@ from pathlib import Path
 import apsw
 import structlog
 
-from chat_broker.log import Answer, Batch, Fold, OnceKey, Result, Sender, SenderKey, Span, entry_bytes
+from chat_broker.log import (
+    Answer,
+    Batch,
+    Fold,
+    MarkKey,
+    OnceKey,
+    Result,
+    Sender,
+    SenderKey,
+    Span,
+    entry_bytes,
+)
 from chat_broker.sqlite_file import (
     EPOCH_BYTES,
     FILE_NAME,
+    FORMAT,
     GROUP_BYTES_MAX,
     INSERT_BATCH,
     INSERT_FOLD,
+    INSERT_MARK,
     INSERT_META,
     INSERT_ONCE,
     INSERT_ROOM,
@@ -59,6 +72,7 @@ from chat_broker.sqlite_file import (
     Extent,
     Staged,
     Write,
+    bring_up_to_date,
     checksum,
     claim,
     connect,
@@ -71,6 +85,8 @@ from chat_broker.sqlite_file import (
     give_name,
     inspect_file,
     inspect_wal,
+    mark_row,
+    marker_of,
     named_row,
     room_row,
     row_by_row,
@@ -149,6 +165,8 @@ class SqliteLog:
         inspect_wal(self.path, self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
         self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._configure_writer()
+        if int(contents.meta["format"]) < FORMAT:
+            bring_up_to_date(self._writer)
         self.epoch = contents.meta["epoch"]
         self.secrets = contents.secrets
         self._rooms = contents.rooms
@@ -204,11 +222,12 @@ class SqliteLog:
             self._changed.notify_all()
 
     def _advance_tips(self, batch: Batch) -> None:
-        for room, entries in batch.entries.items():
+        for room, stretches in batch.entries.items():
             head, fold = self._tip(room)
-            assert entries[0].seq == head + 1, "a room's entries are contiguous"
-            assert entries[-1].seq == head + len(entries), "a room's entries are contiguous"
-            self._tips[room] = entries[-1].seq, fold
+            for one in stretches:
+                assert one.first == head + 1, "a room's entries are contiguous"
+                head = one.last
+            self._tips[room] = head, fold
         for room, state in batch.folds.items():
             head, fold = self._tip(room)
             assert fold <= state.seq <= head, "a fold is of entries that are there, and newer than the last"
@@ -321,6 +340,8 @@ class SqliteLog:
         for account, room, key, answer in write.onces:
             no = self._staged_extent(staged, room).no
             execute(INSERT_ONCE, (account, no, key, checksum(key + answer, account, no), answer))
+        for account, room, seq in write.marks:
+            execute(INSERT_MARK, mark_row(account, self._staged_extent(staged, room).no, seq))
         self._prune(write.now)
 
     def _staged_extent(self, staged: Staged, room: str) -> Extent:
@@ -429,6 +450,17 @@ class SqliteLog:
                     raise damaged(self.path, sends_of(key.account, key.room))
                 return decode_answers(answer)[0]
         return None
+
+    def mark(self, key: MarkKey) -> int:
+        """How far an account has read a room. Raises StorageError."""
+        no = self._extent(key.room).no
+        sql = "SELECT seq, crc FROM marks WHERE account = ? AND no = ?"
+        with self._reading, explained(self.path, self._reader):
+            for seq, crc in fetch_all(self._reader, sql, key.account, no):
+                if mark_row(key.account, no, seq)[3] != crc:
+                    raise damaged(self.path, marker_of(key.account, key.room))
+                return int(seq)
+        return 0
 
     # ----------------------------------------------------------------- backup
 

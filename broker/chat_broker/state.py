@@ -18,24 +18,27 @@ from chat_broker.accounts import Account, Accounts, RoomMade, ServerKind, server
 from chat_broker.clock import Now
 from chat_broker.feed import Feed
 from chat_broker.log import (
-    ENTRY_BYTES,
+    ARRAY_HEAD_BYTES,
     SERVER_ROOM,
     Batch,
     Fold,
     Log,
     Result,
     Sender,
+    Stretch,
     entries_after,
     entry_bytes,
 )
+from chat_broker.marks import Marks
 from chat_broker.pending import ASKED_BYTES, Effect, Pending, Run, Waiting
 from chat_broker.rooms import Room, Rooms
 from chat_broker.roster import Roster, Session
 from chat_broker.sends import Sends
 from chat_broker.settings import Settings
-from chat_protocol.codec import encode_plain
+from chat_protocol.codec import encode_plain, pack_lines
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import (
+    ENTRIES_BYTES_MAX,
     Closed,
     Created,
     Done,
@@ -72,6 +75,7 @@ class State:
         self.process_invite: bytes | None = None  # public key of the invite that lives as long as we do
         self.roster = Roster(settings.lease_s)
         self.sends = Sends(log, settings.limits.says_in_flight)
+        self.marks = Marks(log)
         self.replies: list[tuple[bytes, Message]] = []
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.backups: dict[int, tuple[bytes, Session, int]] = {}
@@ -169,18 +173,22 @@ class State:
         head = self.rooms[room].head if self.rooms.get(room) else 0
         entry = Entry(head + 1, self.now.wall, by.id, by.name, kind, body)
         self.rooms.apply(room, entry)
-        self._open.add(room, [entry])
+        self._open.add_event(room, entry)
         self._count(self._open, entry_bytes(entry))
         return entry
 
-    def propose_lines(self, room: Room, bodies: list[Raw], by: Account) -> int:
+    def propose_lines(self, room: Room, lines: list[str], by: Account, hops: int) -> int:
         """Append what somebody said, all of it at once; returns the first line's seq."""
-        first, at, account, sender = room.head + 1, self.now.wall, by.id, by.name
-        kind = EntryKind.LINE.value
-        entries = [Entry(seq, at, account, sender, kind, body) for seq, body in enumerate(bodies, first)]
-        room.apply_lines(first, len(entries))
-        self._open.add(room.name, entries)
-        self._count(self._open, sum(map(len, bodies)) + len(entries) * (ENTRY_BYTES + len(sender)))
+        first = room.head + 1
+        data = pack_lines(first, self.now.wall, by.id, by.name, lines, hops)
+        if len(data) > ENTRIES_BYTES_MAX - ARRAY_HEAD_BYTES and len(lines) > 1:
+            half = len(lines) // 2
+            self.propose_lines(room, lines[:half], by, hops)
+            self.propose_lines(room, lines[half:], by, hops)
+            return first
+        room.apply_lines(first, len(lines))
+        self._open.add(room.name, Stretch(first, room.head, data))
+        self._count(self._open, len(data))
         return first
 
     def propose_event(self, room: str, kind: EntryKind, body: Message, by: Account) -> Entry:
@@ -191,7 +199,7 @@ class State:
         account, name = (by.id, by.name) if by else (0, "")
         entry = Entry(self.accounts.head + 1, self.now.wall, account, name, kind, server_body(body))
         self.accounts.apply(entry)
-        self._open.batch.entries.setdefault(SERVER_ROOM, []).append(entry)
+        self._open.batch.entries.setdefault(SERVER_ROOM, []).append(Stretch.of([entry]))
         self._count(self._open, entry_bytes(entry))
         return entry
 
@@ -339,9 +347,11 @@ class State:
     # ------------------------------------------------------------------ the log
 
     def flush(self) -> None:
-        """Give the open batch to the log."""
+        """Give the open batch to the log; unless it is at work, and the batch can grow meanwhile."""
         pending = self._open
         if not pending.batch or self._failing is not None:
+            return
+        if self._in_flight and pending.bytes < self.settings.batch_bytes:
             return
         batch = pending.batch
         batch.now = self.now.wall
@@ -382,11 +392,12 @@ class State:
             self.storage_error = None
             self.note("storage_recovered")
         self.sends.stored(pending.batch.ticket)
-        for room, entries in pending.batch.entries.items():
+        self.marks.settle(pending.batch.marks)
+        for room, stretches in pending.batch.entries.items():
             if room == SERVER_ROOM:
-                self.accounts.settle(entries[-1].seq)
+                self.accounts.settle(stretches[-1].last)
             else:
-                self.rooms.settle(room, entries)
+                self.rooms.settle(room, stretches[-1].last, pending.events.get(room, []))
         for run in pending.runs:
             self._publish(run)
         for session, stored in pending.said.values():
@@ -421,6 +432,7 @@ class State:
                     self.reply_now(one.peer, Refusal(request, error.code, text, retry_ms))
         self.log.recover()
         self.sends.forget()
+        self.marks.forget()
         self._reload(touched)
         for pending in doomed:
             for one in pending.waiting:
@@ -462,8 +474,8 @@ class State:
         """Store a room's fold every so many entries, and with it let go of what is not to be kept. Big
         folds come less often, so that they never are most of the work."""
         every = self.settings.fold_every
-        for name, entries in batch.entries.items():
-            head = entries[-1].seq
+        for name, stretches in batch.entries.items():
+            head = stretches[-1].last
             if name == SERVER_ROOM:
                 if head - self._server_folded >= max(every, len(self.accounts.by_id)):
                     batch.folds[name] = Fold(head, self.accounts.fold())

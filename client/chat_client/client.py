@@ -52,6 +52,7 @@ from chat_protocol.messages import (
     Rooms,
     SessionRequest,
     Users,
+    Welcome,
     Who,
 )
 from chat_protocol.names import check_name, check_text, clean_text
@@ -187,6 +188,16 @@ class ChatClient:
         return self._session.name
 
     @property
+    def home(self) -> Path:
+        """The folder with keys and known brokers."""
+        return self._home.path
+
+    @property
+    def broker_key(self) -> bytes:
+        """The broker's public key."""
+        return self._address.key or b""
+
+    @property
     def link(self) -> Link:
         return self._session.link
 
@@ -212,8 +223,20 @@ class ChatClient:
         """How many messages of the feed did not verify, and were dropped."""
         return self._session.bad_seals
 
+    @property
+    def welcome(self) -> Welcome:
+        """What the broker said when this session began: its software, its feed's port, and more."""
+        assert self._session.welcomed is not None, "entering waits for it"
+        return self._session.welcomed[0]
+
     def now(self) -> float:
         return self._connection.now()
+
+    def broker_time(self) -> int:
+        """The broker's clock: milliseconds since 1970, late by half the way there and back."""
+        assert self._session.welcomed is not None, "entering waits for it"
+        welcome, at = self._session.welcomed
+        return welcome.now + round((self.now() - at) * 1_000)
 
     def unanswered(self) -> int:
         """How many lines are neither stored nor failed yet."""
@@ -221,24 +244,33 @@ class ChatClient:
 
     # ------------------------------------------------------------------ saying
 
-    async def say(self, text: str, room: str = LOBBY, *, once: bytes | None = None) -> Position:
+    async def say(
+        self, text: str, room: str = LOBBY, *, once: bytes | None = None, hops: int = 0
+    ) -> Position:
         """Say a line and wait until it is stored; returns where.
 
-        `once` (16 bytes) makes it one line however often it is said, also by later processes. Raises
-        BadText at once; Refused if the broker will not store it; OutcomeUnknown if nobody can tell.
+        `once` (16 bytes) makes it one line however often it is said, also by later processes. `hops` marks
+        it as a bot's: 1, or one more than those of the line it answers. Raises BadText at once; Refused if
+        the broker will not store it; OutcomeUnknown if nobody can tell.
         """
-        ref = self.post(text, room, once=once)
+        ref = self.post(text, room, once=once, hops=hops)
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         self._said[ref] = future
         return await future
 
-    def post(self, text: str, room: str = LOBBY, *, once: bytes | None = None) -> int:
+    def post(self, text: str, room: str = LOBBY, *, once: bytes | None = None, hops: int = 0) -> int:
         """Say a line without waiting; a Stored or Failed event with the returned ref follows."""
         limits = self._session.limits
         text = check_text(clean_text(text), line_bytes=limits.line_bytes, line_rows=limits.line_rows)
-        ref = self._session.say(text, room, once)
+        ref = self._session.say(text, room, once, hops)
         asyncio.get_running_loop().call_soon(self._connection.pump)
         return ref
+
+    def mark_read(self, room: str, seq: int) -> None:
+        """This account has read a followed room up to `seq`; its other devices hear of it. May be called
+        for every line that is shown: the broker is told the newest about once a second."""
+        self._session.mark_read(room, seq)
+        asyncio.get_running_loop().call_soon(self._connection.pump)
 
     # ------------------------------------------------------------------ hearing
 
@@ -292,11 +324,19 @@ class ChatClient:
             page = await self._page(room, after, min(limit - len(found), PAGE_ENTRIES_MAX))
             following = self._session.following(page.room)
             title = following.title if following else page.room
-            found += [entry_event(entry, page.room, title, self._session) for entry in page.entries]
+            first_head = following.first_head if following else page.head
+            found += [
+                entry_event(entry, page.room, title, self._session, replayed=entry.seq <= first_head)
+                for entry in page.entries
+            ]
             if not page.entries or page.entries[-1].seq >= page.head:
                 break
             after = page.entries[-1].seq
         return found
+
+    async def head(self, room: str) -> int:
+        """The newest seq of a room; 0 if it holds nothing yet. Raises Refused."""
+        return (await self._page(room, 0, 1)).head
 
     # ------------------------------------------------------------------ questions and commands
 
@@ -508,8 +548,8 @@ class SyncChatClient:
     def name(self) -> str:
         return self._chat.name
 
-    def say(self, text: str, room: str = LOBBY, *, once: bytes | None = None) -> Position:
-        return self._wait(self._chat.say(text, room, once=once))
+    def say(self, text: str, room: str = LOBBY, *, once: bytes | None = None, hops: int = 0) -> Position:
+        return self._wait(self._chat.say(text, room, once=once, hops=hops))
 
     def say_all(self, lines: Iterable[str], room: str = LOBBY) -> list[Position]:
         """Say many lines at once; waits until all are stored."""

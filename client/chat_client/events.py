@@ -85,7 +85,8 @@ class RoomAdded:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something was said; `own`: by this account."""
+    """Something was said; `own`: by this account. `hops` is 0 for a person's line; for a bot's it counts
+    how many bots in a row have answered each other. `replayed`: it is from before the room was opened."""
 
     room: str
     title: str
@@ -96,6 +97,12 @@ class Line:
     account: int
     text: str
     own: bool = False
+    hops: int = 0
+    replayed: bool = False
+
+    @property
+    def by_bot(self) -> bool:
+        return self.hops > 0
 
     def answer_key(self, purpose: str = "") -> bytes:
         """A `once` key for the answer to this line: with it a bot never answers twice, even if it died
@@ -181,6 +188,16 @@ class PresenceChanged:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ReadMarker:
+    """How far this account has read a room, as the broker knows it: told after RoomOpened if it ever read
+    there, and when another of its devices has read on. It never goes back but after EpochChanged."""
+
+    room: str
+    title: str
+    seq: int
+
+
 Event = (
     LinkChanged
     | Enrolled
@@ -195,4 +212,5 @@ Event = (
     | EpochChanged
     | CatchingUp
     | PresenceChanged
+    | ReadMarker
 )

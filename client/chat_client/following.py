@@ -37,6 +37,7 @@ class Following:
         self.open_request = 0
         self.reopen_at: float | None = None
         self.sequencer: Sequencer | None = None
+        self.first_head = 0  # the room's head when it was opened first
         self.level = False  # everything that existed at the last look was shown
         self.topic = b""
         self.keys: dict[int, bytes] = {}
@@ -77,6 +78,7 @@ class Following:
         self.reopen_at = None
         if self.sequencer is None:
             self.sequencer = Sequencer(self._first_cursor(opened), opened.head)
+            self.first_head = opened.head
         self.sequencer.saw_head(opened.head)
         self._epoch = epoch
 

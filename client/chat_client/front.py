@@ -31,6 +31,10 @@ class Chat(Protocol):
         """Say a line without waiting; `Stored` or `Failed` with the returned ref follows.
         Raises BadText for what may not be said."""
 
+    def mark_read(self, room: str, seq: int) -> None:
+        """This account has read a followed room up to `seq`; its other devices hear of it. May be called
+        for every line that is shown: the broker is told the newest about once a second."""
+
     def unanswered(self) -> int:
         """How many posted lines are neither stored nor failed yet."""
 

@@ -20,7 +20,7 @@ RESEND_S = 0.05  # first pause before a resend; it doubles up to RESEND_MAX_S
 RESEND_MAX_S = 2.0
 
 #: Refusals that every copy of a Say gets.
-_OF_THE_TEXT = frozenset({Code.BAD_TEXT, Code.LINE_TOO_LONG})
+_OF_THE_TEXT = frozenset({Code.BAD_TEXT, Code.LINE_TOO_LONG, Code.TOO_MANY_HOPS})
 #: Refusals that may come before the broker has seen whether it took an earlier copy.
 _UNREAD = frozenset({Code.BANNED, Code.REVOKED, Code.STORAGE_FAILED})
 
@@ -32,6 +32,7 @@ class Unsaid:
     ref: int
     text: str
     once: bytes | None = None
+    hops: int = 0
 
 
 @dataclass(slots=True)
@@ -95,7 +96,8 @@ class Outbox:
             max((request for request in self._unanswered if request < saying.request), default=0),
         )
         lines = [line.text for line in saying.lines]
-        return Say(saying.request, token, self.room, prev, lines, saying.lines[0].once)
+        first = saying.lines[0]
+        return Say(saying.request, token, self.room, prev, lines, first.once, first.hops)
 
     def next_deadline(self) -> float | None:
         """When something goes out again."""
@@ -228,12 +230,13 @@ class Outbox:
         return saying
 
     def _pack(self) -> list[Unsaid]:
-        """Lines for one Say; one with a `once` key goes alone."""
+        """Lines for one Say, which all have the same hops; one with a `once` key goes alone."""
         lines = [self._queue.popleft()]
         size = len(lines[0].text.encode())
         while self._queue and lines[0].once is None and self._queue[0].once is None:
             size += len(self._queue[0].text.encode()) + 8
-            if len(lines) == SAY_LINES_MAX or size > SAY_BYTES_MAX:
+            full = len(lines) == SAY_LINES_MAX or size > SAY_BYTES_MAX
+            if full or self._queue[0].hops != lines[0].hops:
                 break
             lines.append(self._queue.popleft())
         return lines

@@ -10,7 +10,7 @@ from chat_client import events as ev
 from chat_client.actions import Action, JoinFeed, Subscribe, Unsubscribe
 from chat_client.events import Event
 from chat_client.following import Following, Stage, Start
-from chat_protocol.codec import decode_body, decode_feed, line_text
+from chat_protocol.codec import decode_body, decode_feed, read_line
 from chat_protocol.envelope import Opener, read_header
 from chat_protocol.errors import BadFrame, BadSeal, Code
 from chat_protocol.messages import (
@@ -429,7 +429,10 @@ class FollowedRooms:
 
     def _show(self, following: Following, entries: list[Entry]) -> None:
         for entry in entries:
-            self._host.events.append(entry_event(entry, following.room, following.title, self._host))
+            event = entry_event(
+                entry, following.room, following.title, self._host, replayed=entry.seq <= following.first_head
+            )
+            self._host.events.append(event)
         following.shown(entries)
 
     def _tell_presence(
@@ -448,14 +451,25 @@ class FollowedRooms:
             )
 
 
-def entry_event(entry: Entry, room: str, title: str, host: Host) -> ev.Line | ev.Notice:
+def entry_event(
+    entry: Entry, room: str, title: str, host: Host, *, replayed: bool = False
+) -> ev.Line | ev.Notice:
     """An entry as front ends get it."""
     sender = clean_text(entry.sender)
-    text = line_text(entry)
-    if text is not None:
-        own = entry.account == host.account
+    line = read_line(entry)
+    if line is not None:
         return ev.Line(
-            room, title, host.epoch, entry.seq, entry.at, sender, entry.account, clean_text(text), own
+            room,
+            title,
+            host.epoch,
+            entry.seq,
+            entry.at,
+            sender,
+            entry.account,
+            clean_text(line.text),
+            own=entry.account == host.account,
+            hops=line.hops,
+            replayed=replayed,
         )
     kind, told = _notice(entry, sender, title)
     return ev.Notice(room, title, host.epoch, entry.seq, entry.at, sender, entry.account, kind, told)

@@ -24,6 +24,7 @@ from chat_client import events as ev
 from chat_client.actions import Action, Dial, Hangup
 from chat_client.events import Event, Link, Position
 from chat_client.following import RECENT, Following, Start
+from chat_client.markers import Markers
 from chat_client.outbox import Outbox, Saying, Unsaid
 from chat_client.rooms import FollowedRooms
 from chat_protocol.envelope import Opener
@@ -37,6 +38,7 @@ from chat_protocol.messages import (
     Goodbye,
     Hello,
     Limits,
+    Marked,
     Opened,
     Ping,
     Pong,
@@ -113,6 +115,7 @@ class Session:
         self.limits = Limits()
         self.epoch = b""
         self.account = 0
+        self.welcomed: tuple[Welcome, float] | None = None  # the newest, and when it came
         self.bad_seals = 0
         self.outgoing: list[Request] = []
         self.actions: list[Action] = []
@@ -147,6 +150,7 @@ class Session:
         self._outbox_of: dict[int, Outbox] = {}
         self._renew_at: float | None = None  # the instance is forgotten: at the latest then, take another
         self._rooms = FollowedRooms(self)
+        self._markers = Markers(self)
         self._listing = 0  # the request that asks for this account's rooms
         self._listed: list[RoomInfo] = []
         self._known: set[str] | None = None  # rooms of this account that the user heard of; None: of none yet
@@ -162,6 +166,9 @@ class Session:
 
     def close_room(self, room: str) -> None:
         """Follow a room no longer."""
+        following = self._rooms.find(room)
+        if following is not None and following.room:
+            self._markers.hurry(following.room)
         self._rooms.close(room)
 
     def following(self, room: str) -> Following | None:
@@ -171,12 +178,18 @@ class Session:
     def followed(self) -> list[Following]:
         return self._rooms.all()
 
-    def say(self, text: str, room: str, once: bytes | None = None) -> int:
+    def mark_read(self, room: str, seq: int) -> None:
+        """This account has read a room that is followed up to `seq`."""
+        following = self._rooms.find(room)
+        if following is not None and following.room and self.closed is None:
+            self._markers.read(following.room, seq)
+
+    def say(self, text: str, room: str, once: bytes | None = None, hops: int = 0) -> int:
         """Say a line; Stored or Failed with the returned ref follows, whatever happens on the way."""
         ref = self._next_ref
         self._next_ref += 1
         if self.closed is None:
-            self._outbox(room).add(Unsaid(ref, text, once))
+            self._outbox(room).add(Unsaid(ref, text, once, hops))
         else:
             self.events.append(ev.Failed(ref, room, text, *self.closed))
         return ref
@@ -209,6 +222,7 @@ class Session:
     def close(self, reason: str = "") -> None:
         """Leave; lines without an answer fail with this reason."""
         if self.link is Link.LIVE:
+            self._markers.hurry()
             self.outgoing.append(Bye(self.take_request(), self._token))
         self._close(LEFT, reason)
 
@@ -293,13 +307,30 @@ class Session:
             case Pong():
                 self._dial_pause_s = DIAL_MIN_S  # this session has lasted
                 self._rooms.pong(message, now)
-            case _ if self._rooms.receive(message, now):
+            case Marked():
+                self._marked(message)
+            case Opened():
+                self._opened(message, now)
+            case _ if self._rooms.receive(message, now) or self._markers.done(message.request):
                 pass
             case RoomList() if message.request == self._listing:
                 self._memberships(message, now)
             case _ if message.request in self._asked:
                 del self._asked[message.request]
                 self.answers.append(Answered(message.request, message))
+
+    def _opened(self, message: Opened, now: float) -> None:
+        before = self._rooms.find(message.room)
+        first = before is None or before.sequencer is None
+        self._rooms.receive(message, now)
+        following = self._rooms.find(message.room)
+        if following is not None:
+            self._markers.opened(message, following.title, first=first)
+
+    def _marked(self, message: Marked) -> None:
+        following = self._rooms.find(message.room)
+        if following is not None:
+            self._markers.marked(message, following.title)
 
     def receive_version(self, text: str) -> None:
         """The broker speaks another version of the protocol."""
@@ -331,7 +362,12 @@ class Session:
             return self._join_until
         if self.link is Link.CLOSED:
             return None
-        candidates = [self._ping_at, self._renew_at, self._rooms.next_deadline()]
+        candidates = [
+            self._ping_at,
+            self._renew_at,
+            self._rooms.next_deadline(),
+            self._markers.next_deadline(),
+        ]
         candidates += [outbox.next_deadline() for outbox in self._outboxes.values()]
         candidates += [asked.sent_at + ASK_AGAIN_S for asked in self._asked.values()]
         return min((at for at in candidates if at is not None), default=None)
@@ -404,6 +440,7 @@ class Session:
         self.epoch = message.epoch
         if other_history:
             self._fail_all(Code.EPOCH_CHANGED, "the broker's history was reset or restored meanwhile")
+            self._markers.forget()
             self._take_new_instance(now)
             return
         if self._instance not in (None, message.instance):
@@ -416,6 +453,7 @@ class Session:
         self.name, self.account = message.name, message.account
         self._token, self.limits = message.token, message.limits
         self._was_live = True
+        self.welcomed = (message, now)
         self._welcome_at = now
         self._join_until = None
         self._ping_s = max(0.1, message.ping_s)
@@ -461,7 +499,7 @@ class Session:
                 self._rejoin(now)
         elif message.request in self._outbox_of:
             self._say_refused(message, now)
-        elif self._rooms.refused(message, now):
+        elif self._rooms.refused(message, now) or self._markers.refused(message, now):
             pass
         elif message.request in self._asked:
             if message.code in (Code.BUSY, Code.TOO_MANY_IN_FLIGHT):
@@ -490,6 +528,7 @@ class Session:
 
     def _greet_again(self, now: float) -> None:
         self._rooms.offline()
+        self._markers.offline()
         self._set_link(Link.JOINING)
         self._join_until = now + JOIN_S
         self._greet()
@@ -510,6 +549,7 @@ class Session:
         self._join_until = None
         self.outgoing.clear()
         self._rooms.offline()
+        self._markers.offline()
         self.actions.append(Hangup())
         self._set_link(Link.OFFLINE, reason, retry_at=self._dial_at)
 
@@ -542,6 +582,7 @@ class Session:
                 asked.sent_at = now
                 self.outgoing.append(asked.make(request, self._token))
         self._rooms.tick(now)
+        self._markers.tick(now)
 
     # ------------------------------------------------------------------ saying
 

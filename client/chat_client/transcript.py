@@ -28,6 +28,7 @@ from chat_client.events import (
     Notice,
     Position,
     PresenceChanged,
+    ReadMarker,
     RoomAdded,
     RoomClosed,
     RoomOpened,
@@ -242,6 +243,8 @@ class Transcript:
                     f"The name {rows.clean_name(event.name)} is yours now; its key is kept on this computer"
                 )
                 return self._row(RowKind.NOTICE, text, now)
+            case ReadMarker():
+                return []  # the line client shows nothing of it
 
     def status(self, now: float) -> str:
         """What is wrong with the link, in a few words, "" when all is well. `now`: the session's clock."""

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])
+_PUBLICATION = b"\x92\x01"  # an array of two: its kind, and its entries
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
@@ -75,9 +76,7 @@ def _frame_of(requests: list[bytes]) -> bytes:
     """One request as it is; several as an array of theirs."""
     if len(requests) == 1:
         return _VERSION_BYTE + requests[0]
-    count = len(requests)
-    head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-    return b"".join((_VERSION_BYTE, head, *requests))
+    return b"".join((_VERSION_BYTE, _array_head(len(requests)), *requests))
 
 
 def encode_plain(message: Message) -> bytes:
@@ -140,13 +139,42 @@ def decode_feed(plaintext: bytes) -> AnyFeed:
         raise BadFrame(f"not a feed message: {error}") from error
 
 
-def encode_lines(lines: list[str]) -> list[Raw]:
-    """What is said, as bodies of entries."""
-    return _fields.decode(_encoder.encode([(line,) for line in lines]))
-
-
 def encode_entries(entries: list[Entry]) -> bytes:
     return _encoder.encode(entries)
+
+
+def pack_entries(entries: list[Entry]) -> bytes:
+    """Entries one behind the other, without a count: what `entries_array` and `publication` take."""
+    return _without_head(_encoder.encode(entries), len(entries))
+
+
+def pack_lines(first: int, at: int, account: int, sender: str, lines: list[str], hops: int = 0) -> bytes:
+    """The same for lines of one sender, from seq `first` on. No object is made for each."""
+    kind = EntryKind.LINE.value
+    more = (hops,) if hops else ()
+    rows = [(seq, at, account, sender, kind, (line, *more)) for seq, line in enumerate(lines, first)]
+    return _without_head(_encoder.encode(rows), len(rows))
+
+
+def entries_array(count: int, packed: Iterable[bytes]) -> bytes:
+    """Packed entries, `count` in all, as `decode_entries` reads them."""
+    return _array_head(count) + b"".join(packed)
+
+
+def encode_publication(count: int, packed: Iterable[bytes]) -> bytes:
+    """The Publication of packed entries, `count` in all."""
+    return _PUBLICATION + _array_head(count) + b"".join(packed)
+
+
+def _array_head(count: int) -> bytes:
+    """How an array of so many begins, in its shortest form."""
+    if count < 16:
+        return bytes([0x90 | count])
+    return b"\xdc" + count.to_bytes(2, "big") if count < 65_536 else b"\xdd" + count.to_bytes(4, "big")
+
+
+def _without_head(array: bytes, count: int) -> bytes:
+    return array[1 if count < 16 else 3 if count < 65_536 else 5 :]
 
 
 def decode_entries(data: bytes) -> list[Entry]:
@@ -157,11 +185,14 @@ def decode_entries(data: bytes) -> list[Entry]:
         raise BadFrame(f"not entries: {error}") from error
 
 
-def line_text(entry: Entry) -> str | None:
+def read_line(entry: Entry) -> Line | None:
     """What was said, or None if the entry is no line (or one this version cannot read)."""
-    if entry.kind != EntryKind.LINE:
-        return None
-    line = decode_body(entry, Line)
+    return decode_body(entry, Line) if entry.kind == EntryKind.LINE else None
+
+
+def line_text(entry: Entry) -> str | None:
+    """The text of a line, or None if the entry is none."""
+    line = read_line(entry)
     return line.text if line else None
 
 

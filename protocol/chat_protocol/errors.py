@@ -45,6 +45,7 @@ class Code(StrEnum):
     TOO_MANY_IN_FLIGHT = "too_many_in_flight"
     LINE_TOO_LONG = "line_too_long"
     BAD_TEXT = "bad_text"
+    TOO_MANY_HOPS = "too_many_hops"
     RATE_LIMITED = "rate_limited"
     OUT_OF_ORDER = "out_of_order"
     ID_REUSED = "id_reused"

@@ -33,6 +33,7 @@ NAMES_PER_MESSAGE_MAX = 100
 PAGE_ENTRIES_MAX = 500
 ROOMS_PER_PAGE = 100
 REFUSAL_CHARS_MAX = 500
+HOPS_MAX = 8  # answers of bots to bots, in a row
 
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Id0 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -46,6 +47,7 @@ NameField = Annotated[str, Meta(min_length=1, max_length=64)]
 RoomRef = Annotated[str, Meta(min_length=1, max_length=ROOM_REF_CHARS_MAX)]
 Sentence = Annotated[str, Meta(max_length=REFUSAL_CHARS_MAX)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
+Hops = Annotated[int, Meta(ge=0, le=255)]
 
 
 class RoomKind(IntEnum):
@@ -80,9 +82,11 @@ class Entry(Message, frozen=True):
 
 
 class Line(Message, frozen=True):
-    """Body of `EntryKind.LINE`: what somebody said."""
+    """Body of `EntryKind.LINE`: what somebody said. `hops` is 0 for a person; for a bot 1, and in answer
+    to a line with hops n it is n + 1."""
 
     text: str
+    hops: Count = 0
 
 
 class Created(Message, frozen=True):
@@ -182,6 +186,7 @@ class Say(SessionRequest, tag=5, frozen=True):
     prev: Id0
     lines: Annotated[list[str], Meta(min_length=1, max_length=SAY_LINES_MAX)]
     once: Bytes16 | None = None
+    hops: Hops = 0
 
 
 class Fetch(SessionRequest, tag=6, frozen=True):
@@ -263,6 +268,13 @@ class Revoke(SessionRequest, tag=17, frozen=True):
     key: Key32
 
 
+class Mark(SessionRequest, tag=18, frozen=True):
+    """The account has read a room up to and with `seq`; its marker there moves on, and never back."""
+
+    room: RoomRef
+    seq: Seq
+
+
 class Status(SessionRequest, tag=32, frozen=True):
     """Operator: figures about the running broker."""
 
@@ -294,7 +306,7 @@ class Rate(SessionRequest, tag=36, frozen=True):
 
 AnyRequest = (
     Enroll | Hello | Open | Close | Say | Fetch | Who | Rooms | Ping | Bye | Create | Add | Remove | Leave
-    | Invite | Devices | Revoke | Status | Backup | Ban | Unban | Rate
+    | Invite | Devices | Revoke | Mark | Status | Backup | Ban | Unban | Rate
 )  # fmt: skip
 
 # --------------------------------------------------------------------------- broker -> client
@@ -332,7 +344,8 @@ class Welcome(Reply, tag=65, frozen=True):
 
 
 class Opened(Reply, tag=66, frozen=True):
-    """A room as it stands. `since` is where somebody without a cursor begins."""
+    """A room as it stands. `since` is where somebody without a cursor begins, `read` how far the account
+    has read it."""
 
     room: RoomRef
     title: str
@@ -346,6 +359,7 @@ class Opened(Reply, tag=66, frozen=True):
     presence: Count
     count: Count
     names: list[str]
+    read: Seq = 0
 
 
 class Stored(Message, frozen=True):
@@ -472,9 +486,16 @@ class DeviceList(Reply, tag=79, frozen=True):
     devices: list[DeviceInfo]
 
 
+class Marked(Reply, tag=80, frozen=True):
+    """Unasked: another session of this account has read `room` up to `seq`."""
+
+    room: RoomRef
+    seq: Seq
+
+
 AnyReply = (
     Enrolled | Welcome | Opened | Said | Page | Users | RoomList | Pong | Key | Refusal | Goodbye | Done
-    | Added | Closed | Report | DeviceList
+    | Added | Closed | Report | DeviceList | Marked
 )  # fmt: skip
 
 # --------------------------------------------------------------------------- broker -> feed

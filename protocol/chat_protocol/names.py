@@ -83,12 +83,18 @@ def is_unsafe(text: str) -> bool:
     return _UNSAFE.search(text) is not None
 
 
-def are_sound(lines: list[str], line_bytes: int, line_rows: int) -> bool:
-    """Whether many lines at once may surely be stored. If not, `check_text` says of each what it is."""
-    if max(map(len, lines)) * 4 > line_bytes or not all(map(str.strip, lines)):
-        return False
-    text = " ".join(lines)
-    return text.count("\n") < line_rows and not is_unsafe(text)
+def are_sound(lines: list[str], line_bytes: int, line_rows: int, bytes_max: int) -> bool:
+    """Whether many lines at once, of at most `bytes_max` together, may surely be stored. If not,
+    `check_text` says of each what it is."""
+    text = lines[0] if len(lines) == 1 else " ".join(lines)
+    size = (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) - (len(lines) - 1)
+    return (
+        size <= bytes_max
+        and (size <= line_bytes or max(map(len, lines)) * 4 <= line_bytes)
+        and ("\n" not in text or text.count("\n") < line_rows)
+        and all(map(str.strip, lines))
+        and not is_unsafe(text)
+    )
 
 
 def check_text(text: str, *, line_bytes: int = LINE_BYTES_MAX, line_rows: int = LINE_ROWS_MAX) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from chat_broker.clock import Now
 from chat_broker.hub import Hub
-from chat_broker.log import MemoryLog
+from chat_broker.log import MemoryLog, Stretch
 from chat_broker.settings import Settings
 from chat_protocol.codec import (
     decode_feed,
@@ -387,6 +387,11 @@ class Peer:
                 found.append((room, None))
         self._read = len(self.bench.feed)
         return found
+
+
+def packed(entries: list[Entry]) -> list[Stretch]:
+    """Entries as a batch holds them, each by itself."""
+    return [Stretch.of([entry]) for entry in entries]
 
 
 def texts(entries: list[Entry]) -> list[str]:

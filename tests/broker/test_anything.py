@@ -75,8 +75,8 @@ class Truth:
     banned: set[int] = field(default_factory=set)
 
     def store(self, batch: Batch) -> None:
-        for room, entries in batch.entries.items():
-            for entry in entries:
+        for room, stretches in batch.entries.items():
+            for entry in (entry for one in stretches for entry in one.entries()):
                 assert entry.seq == len(self.entries[room]) + 1, "a room's entries are contiguous"
                 self.entries[room].append(entry)
                 if room == SERVER_ROOM:

@@ -35,6 +35,7 @@ FIELDS: dict[type[m.Request], tuple[Any, ...]] = {
     m.Invite: (KEY, 1, 60, True),
     m.Devices: (),
     m.Revoke: (KEY,),
+    m.Mark: (LOBBY, 1),
     m.Status: (),
     m.Backup: ("/tmp/x",),
     m.Ban: ("bob",),

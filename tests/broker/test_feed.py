@@ -27,7 +27,7 @@ from chat_protocol.messages import (
     Publication,
 )
 from chat_protocol.sealing import SigningSealer, VerifyingOpener
-from tests.broker.bench import ClearSealer
+from tests.broker.bench import ClearSealer, packed
 
 RUN = b"run....1"
 ROOM = "#room"
@@ -68,7 +68,7 @@ class Stage:
 
     def says(self, seq: int = 1, size: int = 10) -> None:
         self.head = seq
-        self.feed.publish(ROOM, [entry(seq, size)], self.clock)
+        self.feed.publish(ROOM, packed([entry(seq, size)]), self.clock)
 
     def changes(self, name: str, *, came: bool, present: int = 1) -> None:
         self.feed.presence_changed(ROOM, name, came=came, present=present, clock=self.clock)
@@ -89,7 +89,7 @@ def times(sent: list[tuple[float, AnyFeed]], kind: type[AnyFeed] = Beacon) -> li
 def test_publications_are_bounded_and_bring_every_entry_in_order(sizes: list[int]) -> None:
     stage = Stage()
     entries = [entry(seq, size) for seq, size in enumerate(sizes, 1)]
-    stage.feed.publish(ROOM, entries, 0.0)
+    stage.feed.publish(ROOM, packed(entries), 0.0)
     publications = [message for message in stage.sent() if isinstance(message, Publication)]
     assert [one for message in publications for one in message.entries] == entries
     assert all(len(encode_entries(message.entries)) <= ENTRIES_BYTES_MAX for message in publications)
@@ -130,7 +130,7 @@ def test_no_counter_comes_twice_under_one_key(steps: list[str]) -> None:
             case "say":
                 stage.says()
             case "other":
-                stage.feed.publish("#other", [entry(1)], stage.clock)
+                stage.feed.publish("#other", packed([entry(1)]), stage.clock)
             case "turn":
                 stage.feed.turn(ROOM)
             case "come":

@@ -21,17 +21,20 @@ from chat_broker.log import (
     Batch,
     Fold,
     Log,
+    MarkKey,
     MemoryLog,
     OnceKey,
     Result,
     Sender,
     SenderKey,
+    Stretch,
     entries_after,
 )
 from chat_broker.sqlite_log import SqliteLog
 from chat_protocol.codec import encode_entries, encode_plain
 from chat_protocol.errors import Code
 from chat_protocol.messages import Entry, EntryKind, Line
+from tests.broker.bench import packed
 
 NOW = 1_790_000_000_000
 INSTANCE = bytes(range(16))
@@ -45,6 +48,11 @@ def lines(first: int, count: int, size: int = 20) -> list[Entry]:
         Entry(seq, NOW + seq, 7, "bob", EntryKind.LINE, Raw(encode_plain(Line(f"{seq} ".ljust(size, "x")))))
         for seq in range(first, first + count)
     ]
+
+
+def told(first: int, count: int, size: int = 20) -> list[Stretch]:
+    """The same, as a batch holds them."""
+    return packed(lines(first, count, size))
 
 
 class Subject:
@@ -137,8 +145,8 @@ def test_a_room_nobody_wrote_to_is_empty(subject: Subject) -> None:
 
 
 def test_what_was_stored_is_read_in_order(subject: Subject) -> None:
-    assert subject.store(Batch(0, NOW, {"#lobby": lines(1, 3), SERVER_ROOM: lines(1, 1)})).error is None
-    assert subject.store(Batch(0, NOW, {"#lobby": lines(4, 2)})).error is None
+    assert subject.store(Batch(0, NOW, {"#lobby": told(1, 3), SERVER_ROOM: told(1, 1)})).error is None
+    assert subject.store(Batch(0, NOW, {"#lobby": told(4, 2)})).error is None
     for _ in range(2):
         span = subject.log.read("#lobby", 0, 10)
         assert encode_entries(span.entries) == encode_entries(lines(1, 5))
@@ -155,7 +163,7 @@ def test_a_read_begins_after_a_seq_and_ends_at_its_limit(
     subject: Subject, after: int, limit: int, seqs: list[int]
 ) -> None:
     for first in (1, 5, 9):
-        subject.append(Batch(0, NOW, {"#lobby": lines(first, 4)}))
+        subject.append(Batch(0, NOW, {"#lobby": told(first, 4)}))
     subject.results(3)
     span = subject.log.read("#lobby", after, limit)
     assert [entry.seq for entry in span.entries] == seqs
@@ -163,7 +171,7 @@ def test_a_read_begins_after_a_seq_and_ends_at_its_limit(
 
 
 def test_a_read_keeps_to_its_bytes_but_gives_one_entry(subject: Subject) -> None:
-    subject.store(Batch(0, NOW, {"#lobby": lines(1, 20, 1_000)}))
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 20, 1_000)}))
     assert len(subject.log.read("#lobby", 0, 100, 10).entries) == 1
     span = subject.log.read("#lobby", 0, 100, 5_000)
     assert len(span.entries) == 4
@@ -172,10 +180,23 @@ def test_a_read_keeps_to_its_bytes_but_gives_one_entry(subject: Subject) -> None
 
 def test_a_batch_larger_than_any_page(subject: Subject) -> None:
     entries = lines(1, 3_000, 400)
-    subject.store(Batch(0, NOW, {"#lobby": entries}))
+    subject.store(Batch(0, NOW, {"#lobby": packed(entries)}))
     subject.reopen()
     assert encode_entries(list(entries_after(subject.log, "#lobby", 0))) == encode_entries(entries)
     assert [entry.seq for entry in subject.log.read("#lobby", 2_997, 9).entries] == [2_998, 2_999, 3_000]
+
+
+def test_a_read_marker_is_the_newest_that_was_stored(subject: Subject) -> None:
+    bob = MarkKey(7, "#lobby")
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 9), "#den": told(1, 1)}, marks={bob: 3}))
+    subject.append(Batch(0, NOW, marks={bob: 5}))
+    subject.append(Batch(0, NOW, marks={bob: 9, MarkKey(7, "#den"): 1}))
+    assert not any(result.error for result in subject.results(2))
+    for _ in range(2):
+        assert subject.log.mark(bob) == 9
+        assert subject.log.mark(MarkKey(7, "#den")) == 1
+        assert subject.log.mark(MarkKey(8, "#lobby")) == subject.log.mark(MarkKey(7, "#none")) == 0
+        subject.reopen()
 
 
 def test_senders_and_once_keys_are_stored_with_their_entries(subject: Subject) -> None:
@@ -183,7 +204,7 @@ def test_senders_and_once_keys_are_stored_with_their_entries(subject: Subject) -
     once = OnceKey(7, "#lobby", b"k" * 16)
     sender = Sender(9, OrderedDict({8: Answer(b"8" * 8, 1, 1, NOW), 9: Answer(b"9" * 8, 2, 2, NOW)}))
     answer = Answer(b"9" * 8, 2, 2, NOW)
-    subject.store(Batch(0, NOW, {"#lobby": lines(1, 3)}, {key: sender}, {once: answer}))
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 3)}, {key: sender}, {once: answer}))
     for _ in range(2):
         assert subject.log.sender(key) == sender
         assert list((subject.log.sender(key) or Sender()).answers) == [8, 9]
@@ -206,7 +227,7 @@ def test_senders_and_once_keys_are_stored_with_their_entries(subject: Subject) -
 def test_what_the_hub_changes_later_is_not_stored(subject: Subject) -> None:
     key = SenderKey(7, INSTANCE, "#lobby")
     sender = Sender(1, OrderedDict({1: Answer(b"1" * 8, 1, 1, NOW)}))
-    subject.append(Batch(0, NOW, {"#lobby": lines(1, 1)}, {key: sender}))
+    subject.append(Batch(0, NOW, {"#lobby": told(1, 1)}, {key: sender}))
     sender.last = 2
     sender.answers[2] = Answer(b"2" * 8, 2, 1, NOW)
     subject.results(1)
@@ -218,7 +239,7 @@ def test_what_the_hub_changes_later_is_not_stored(subject: Subject) -> None:
 
 
 def test_the_newest_fold_counts(subject: Subject) -> None:
-    subject.store(Batch(0, NOW, {"#lobby": lines(1, 5)}, folds={"#lobby": Fold(4, b"four")}))
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 5)}, folds={"#lobby": Fold(4, b"four")}))
     assert subject.log.fold("#lobby") == Fold(4, b"four")
     subject.store(Batch(0, NOW, folds={"#lobby": Fold(5, b"five")}))
     for _ in range(2):
@@ -229,9 +250,15 @@ def test_the_newest_fold_counts(subject: Subject) -> None:
 
 @pytest.mark.parametrize("through", [1, 4, 5, 9, 10])
 def test_trimmed_entries_are_gone_exactly(subject: Subject, through: int) -> None:
-    subject.store(Batch(0, NOW, {"#lobby": lines(1, 5), "#other": lines(1, 5)}))
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 5), "#other": told(1, 5)}))
     subject.store(
-        Batch(0, NOW, {"#lobby": lines(6, 5)}, folds={"#lobby": Fold(10, b"")}, trims={"#lobby": through})
+        Batch(
+            0,
+            NOW,
+            {"#lobby": told(6, 5)},
+            folds={"#lobby": Fold(10, b"")},
+            trims={"#lobby": through},
+        )
     )
     for _ in range(2):
         span = subject.log.read("#lobby", 0, 100)
@@ -240,13 +267,13 @@ def test_trimmed_entries_are_gone_exactly(subject: Subject, through: int) -> Non
         assert len(subject.log.read("#other", 0, 100).entries) == 5
         assert sorted(subject.log.rooms()) == ["#lobby", "#other"]
         subject.reopen()
-    assert subject.store(Batch(0, NOW, {"#lobby": lines(11, 1)})).error is None
+    assert subject.store(Batch(0, NOW, {"#lobby": told(11, 1)})).error is None
     assert subject.log.read("#lobby", 10, 9).head == 11
 
 
 def test_an_older_trim_changes_nothing(subject: Subject) -> None:
     subject.store(
-        Batch(0, NOW, {"#lobby": lines(1, 10)}, folds={"#lobby": Fold(10, b"")}, trims={"#lobby": 6})
+        Batch(0, NOW, {"#lobby": told(1, 10)}, folds={"#lobby": Fold(10, b"")}, trims={"#lobby": 6})
     )
     assert subject.store(Batch(0, NOW, trims={"#lobby": 3})).error is None
     assert subject.log.read("#lobby", 0, 100).first == 7
@@ -256,20 +283,20 @@ def test_an_older_trim_changes_nothing(subject: Subject) -> None:
 
 def test_results_come_in_the_order_of_tickets(subject: Subject) -> None:
     for seq in range(1, 101):
-        subject.append(Batch(0, NOW, {"#lobby": lines(seq, 1)}))
+        subject.append(Batch(0, NOW, {"#lobby": told(seq, 1)}))
     assert subject.results(100) == [Result(ticket) for ticket in range(1, 101)]
 
 
 def test_after_a_failure_everything_fails_until_recovery(subject: Subject) -> None:
-    subject.store(Batch(0, NOW, {"#lobby": lines(1, 3)}))
+    subject.store(Batch(0, NOW, {"#lobby": told(1, 3)}))
     subject.fill_disk()
     key = SenderKey(7, INSTANCE, "#lobby")
-    subject.append(Batch(0, NOW, {"#lobby": lines(4, SMALL_DISK_BYTES // 1_000, 1_000)}, {key: Sender(1)}))
+    subject.append(Batch(0, NOW, {"#lobby": told(4, SMALL_DISK_BYTES // 1_000, 1_000)}, {key: Sender(1)}))
     refused = subject.results(1)
     subject.empty_disk()
     head = 3 + SMALL_DISK_BYTES // 1_000
     for seq in (head + 1, head + 2):
-        subject.append(Batch(0, NOW, {"#lobby": lines(seq, 1)}))
+        subject.append(Batch(0, NOW, {"#lobby": told(seq, 1)}))
     refused += subject.results(2)
     assert [result.ticket for result in refused] == [2, 3, 4]
     assert [result.error.code for result in refused if result.error] == [Code.STORAGE_FULL] * 3
@@ -277,7 +304,7 @@ def test_after_a_failure_everything_fails_until_recovery(subject: Subject) -> No
     assert subject.log.sender(key) is None
 
     subject.log.recover()
-    assert subject.store(Batch(0, NOW, {"#lobby": lines(4, 1)})).error is None
+    assert subject.store(Batch(0, NOW, {"#lobby": told(4, 1)})).error is None
     subject.reopen()
     assert [entry.seq for entry in subject.log.read("#lobby", 0, 100).entries] == [1, 2, 3, 4]
 
@@ -286,19 +313,19 @@ def test_it_may_fail_and_recover_again_and_again(subject: Subject) -> None:
     for head in range(5):
         subject.fill_disk()
         big = lines(head + 1, SMALL_DISK_BYTES // 1_000, 1_000)
-        error = subject.store(Batch(0, NOW, {"#lobby": big})).error
+        error = subject.store(Batch(0, NOW, {"#lobby": packed(big)})).error
         assert error is not None
         assert error.code == Code.STORAGE_FULL
         subject.empty_disk()
         subject.log.recover()
-        assert subject.store(Batch(0, NOW, {"#lobby": lines(head + 1, 1)})).error is None
+        assert subject.store(Batch(0, NOW, {"#lobby": told(head + 1, 1)})).error is None
     subject.reopen()
     assert encode_entries(subject.log.read("#lobby", 0, 100).entries) == encode_entries(lines(1, 5))
 
 
 def test_closing_stores_what_was_appended(subject: Subject) -> None:
     for seq in range(1, 51):
-        subject.append(Batch(0, NOW, {"#lobby": lines(seq, 1)}))
+        subject.append(Batch(0, NOW, {"#lobby": told(seq, 1)}))
     subject.reopen()
     assert len(subject.log.read("#lobby", 0, 100).entries) == 50
 
@@ -321,8 +348,9 @@ class Model:
         batch = Batch(0, NOW)
         for room, room_sizes in sizes.items():
             head = len(self.said[room])
-            batch.entries[room] = [lines(head + 1 + n, 1, size)[0] for n, size in enumerate(room_sizes)]
-            self.said[room] += batch.entries[room]
+            said = [lines(head + 1 + n, 1, size)[0] for n, size in enumerate(room_sizes)]
+            batch.entries[room] = packed(said)
+            self.said[room] += said
         for room, part in trims.items():
             head = len(self.said[room])
             through = int(head * part)

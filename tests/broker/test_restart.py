@@ -82,7 +82,7 @@ def test_a_start_makes_the_same_of_the_log(fold_every: int, keep_entries: int) -
 @pytest.mark.parametrize("committed", range(6))
 def test_a_crash_leaves_whole_batches(committed: int) -> None:
     """What was acknowledged is there, what was not stored is not, whatever was on its way."""
-    bench = Bench(fold_every=2)
+    bench = Bench(fold_every=2, batch_bytes=0)
     alice, bob = bench.join("alice"), bench.join("bob")
     steps: list[tuple[type[Request], tuple[object, ...]]] = [
         (Create, (DEN, RoomKind.PRIVATE)),

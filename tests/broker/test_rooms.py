@@ -67,11 +67,11 @@ def test_to_say_something_membership_is_enough_to_read_it_has_to_be_stored() -> 
         room.apply(entry)
         seen.append((room.may_say(1), room.may_say(2), room.may_read(1), room.may_read(2)))
     assert seen == [(True, False, False, False), (True, True, False, False), (True, False, False, False)]
-    room.settle(what[:1])
+    room.settle(1, what[:1])
     assert (room.may_read(1), room.may_read(2)) == (True, False)
-    room.settle(what[1:2])
+    room.settle(2, what[1:2])
     assert (room.may_read(1), room.may_read(2)) == (True, True), "the removal is only on its way"
-    room.settle(what[2:])
+    room.settle(3, what[2:])
     assert (room.may_read(1), room.may_read(2)) == (True, False)
 
 
@@ -80,7 +80,7 @@ def test_a_public_room_is_open_to_everyone_once_it_is_stored() -> None:
     room = room_of(created(RoomKind.PUBLIC))
     assert room.may_say(99)
     assert not room.may_read(99)
-    room.settle(what)
+    room.settle(1, what)
     assert room.may_read(99)
 
 
@@ -160,12 +160,12 @@ def test_rooms_are_listed_by_what_is_stored() -> None:
     first = entries(created(RoomKind.PRIVATE, ALICE))
     rooms.apply("#den", first[0])
     assert (rooms.of_account(1), rooms.of_kind(RoomKind.PRIVATE)) == (set(), set())
-    rooms.settle("#den", first)
+    rooms.settle("#den", 1, first)
     assert (rooms.of_account(1), rooms.of_kind(RoomKind.PRIVATE)) == ({"#den"}, {"#den"})
     for what, alice, bob in [(added(BOB), {"#den"}, {"#den"}), (removed(ALICE), set(), {"#den"})]:
         more = entries(what, first=rooms["#den"].head + 1)
         rooms.apply("#den", more[0])
-        rooms.settle("#den", more)
+        rooms.settle("#den", more[-1].seq, more)
         assert (rooms.of_account(1), rooms.of_account(2)) == (alice, bob)
     rooms.forget("#den")
     assert (rooms.of_account(2), rooms.of_kind(RoomKind.PRIVATE), rooms.get("#den")) == (set(), set(), None)
@@ -176,5 +176,5 @@ def test_somebody_who_came_and_went_within_one_batch_is_listed_nowhere() -> None
     told = entries(created(RoomKind.PRIVATE, ALICE), added(BOB), removed(BOB))
     for entry in told:
         rooms.apply("#den", entry)
-    rooms.settle("#den", told)
+    rooms.settle("#den", 3, told)
     assert rooms.of_account(2) == set()

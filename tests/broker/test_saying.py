@@ -81,7 +81,7 @@ def test_all_that_is_said_in_a_batch_is_one_publication_and_one_said_for_each_se
 
 
 def test_several_batches_on_their_way_are_answered_one_after_another() -> None:
-    bench = Bench()
+    bench = Bench(batch_bytes=0)
     alice = bench.join("alice", LOBBY)
     requests = []
     for number in range(3):
@@ -91,6 +91,30 @@ def test_several_batches_on_their_way_are_answered_one_after_another() -> None:
         bench.store(1)
         assert alice.answer(Said, request)
         assert (alice.heard(), alice.inbox) == ([f"{number}"], [])
+
+
+def test_what_is_said_while_the_log_is_at_work_shares_the_next_batch_unless_it_is_much() -> None:
+    bench = Bench(batch_bytes=5_000)
+    alice = bench.join("alice", LOBBY)
+    first = alice.send_say("first")
+    bench.flush()
+    more = []
+    for number in range(3):
+        more.append(alice.send_say(f"{number}"))
+        bench.flush()
+    assert len(bench.log.waiting) == 1
+    bench.store()
+    assert alice.answer(Said, first)
+    assert len(bench.log.waiting) == 1, "they went to the log when it was free"
+    bench.store()
+    (said,) = alice.inbox
+    assert isinstance(said, Said)
+    assert [one.request for one in said.stored] == more
+    alice.send_say("small")
+    bench.flush()
+    alice.send_say("x" * 5_000)
+    bench.flush()
+    assert len(bench.log.waiting) == 2, "much does not wait"
 
 
 def test_a_room_needs_not_be_open_to_say_something_in_it() -> None:
@@ -502,7 +526,7 @@ def test_exactly_once_survives_a_restart() -> None:
 @pytest.mark.parametrize("committed", range(4))
 def test_a_crash_between_batches_takes_back_only_what_was_not_stored(committed: int) -> None:
     """The log stores what a batch was when it was given, not what its sender did since."""
-    bench = Bench()
+    bench = Bench(batch_bytes=0)
     alice = bench.join("alice")
     requests = []
     for number in range(3):

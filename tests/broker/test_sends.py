@@ -6,7 +6,6 @@ import pytest
 
 from chat_broker.log import Answer, Batch, MemoryLog, OnceKey, Sender, SenderKey
 from chat_broker.sends import INSTANCE_KEPT_MS, Sends, new_instance, say_digest
-from chat_protocol.codec import encode_lines
 
 NOW = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -137,7 +136,7 @@ def test_any_sixteen_bytes_may_be_somebodys_instance() -> None:
 
 
 def digest(lines: list[str], once: bytes | None = None) -> bytes:
-    return say_digest(encode_lines(lines), once)
+    return say_digest(lines, once)
 
 
 @pytest.mark.parametrize(

@@ -27,21 +27,25 @@ from chat_broker.log import (
     Answer,
     Batch,
     Fold,
+    MarkKey,
     OnceKey,
     Result,
     Sender,
     SenderKey,
+    Stretch,
     entries_after,
 )
-from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS
+from chat_broker.sqlite_file import BLOB_BYTES_MAX, SENDERS_KEPT_MS, storage_error
 from chat_broker.sqlite_log import SqliteLog
-from chat_protocol.codec import encode_entries, encode_plain
+from chat_protocol.codec import encode_entries, encode_plain, line_text
 from chat_protocol.errors import Code, StorageError
 from chat_protocol.messages import Entry, EntryKind, Line
+from tests.broker.bench import packed
 
 NOW = 1_790_000_000_000
 KEY = SenderKey(7, bytes(range(16)), "#lobby")
 ONCE = OnceKey(7, "#lobby", b"k" * 16)
+MARK = MarkKey(7, "#lobby")
 KEYS = {"broker.key": b"secret" * 8, "operator.key": bytes(32)}
 WAIT_S = 10.0
 
@@ -53,6 +57,11 @@ def lines(first: int, count: int, size: int = 20) -> list[Entry]:
         Entry(seq, NOW + seq, 7, "bob", EntryKind.LINE, Raw(encode_plain(Line(f"{seq} ".ljust(size, "x")))))
         for seq in range(first, first + count)
     ]
+
+
+def told(first: int, count: int, size: int = 20) -> list[Stretch]:
+    """The same, as a batch holds them."""
+    return packed(lines(first, count, size))
 
 
 class Keeper:
@@ -102,9 +111,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(12):
             answers = OrderedDict({n: Answer(b"d" * 8, n, 1, NOW) for n in range(number + 1)})
             batch = Batch(number, NOW)
-            batch.entries = {"#lobby": lines(1 + 10 * number, 10), SERVER_ROOM: lines(1 + number, 1, 2_000)}
+            batch.entries = {
+                "#lobby": told(1 + 10 * number, 10),
+                SERVER_ROOM: told(1 + number, 1, 2_000),
+            }
             batch.senders = {KEY: Sender(number, answers), SenderKey(8, bytes(16), SERVER_ROOM): Sender(1)}
             batch.onces = {OnceKey(7, "#lobby", bytes([number] * 16)): answers[0]}
+            batch.marks = {MARK: 10 * number, MarkKey(8, SERVER_ROOM): 1}
             log.append(batch)
         fold = Fold(60, b"members" * 500)
         log.append(Batch(12, NOW, folds={"#lobby": fold}, trims={"#lobby": 33}))
@@ -126,6 +139,7 @@ def everything(log: SqliteLog) -> dict[str, object]:
         found[room] = encode_entries(list(entries_after(log, room, 0))), span.first, span.head, log.fold(room)
     found["senders"] = log.sender(KEY), log.sender(SenderKey(8, bytes(16), SERVER_ROOM))
     found["onces"] = [log.once(OnceKey(7, "#lobby", bytes([number] * 16))) for number in range(12)]
+    found["marks"] = log.mark(MARK), log.mark(MarkKey(8, SERVER_ROOM))
     return found
 
 
@@ -167,7 +181,7 @@ def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         keeper = Keeper(tmp_path)
-        keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1)}))
+        keeper.store(Batch(0, NOW, {"#lobby": told(1, 1)}))
         found = {path.name: mode(path) for path in tmp_path.iterdir()}
         keeper.backup(tmp_path / "backup.db")
         assert mode(tmp_path / "backup.db") == 0o600
@@ -182,7 +196,7 @@ def test_every_file_is_the_owners_alone(tmp_path: Path) -> None:
 
 def test_two_brokers_do_not_share_a_folder(keeper: Keeper) -> None:
     assert "another broker" in refusal(keeper.log.path.parent)
-    assert keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1)})) is None
+    assert keeper.store(Batch(0, NOW, {"#lobby": told(1, 1)})) is None
 
 
 def test_closing_twice_and_asking_afterwards(keeper: Keeper) -> None:
@@ -224,10 +238,36 @@ def test_another_programs_database(tmp_path: Path) -> None:
 def test_a_newer_versions_log(sound: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
     with edited(tmp_path) as database:
-        row = (zlib.crc32(b"format\x002"), b"2")
+        row = (zlib.crc32(b"format\x003"), b"3")
         database.execute("UPDATE meta SET crc = ?, value = ? WHERE name = 'format'", row)
         database.execute("CREATE TABLE reactions (a)")
     assert "newer version" in refusal(tmp_path)
+
+
+def test_a_log_of_the_time_before_read_markers(sound: Path, tmp_path: Path) -> None:
+    """Is opened as it is, and keeps them from then on; so is a backup of that time."""
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    with edited(tmp_path) as database:
+        database.execute("DROP TABLE marks")
+        row = (zlib.crc32(b"format\x001"), b"1")
+        database.execute("UPDATE meta SET crc = ?, value = ? WHERE name = 'format'", row)
+    shutil.copy(tmp_path / "chat.db", tmp_path / "old.db")
+    keeper = Keeper(tmp_path)
+    before = everything(keeper.log)
+    assert before.pop("marks") == (0, 0)
+    assert keeper.store(Batch(0, NOW, marks={MARK: 40})) is None
+    keeper.log.close()
+    with closing(SqliteLog(tmp_path)) as log:
+        after = everything(log)
+        assert after.pop("marks") == (40, 0)
+        assert after == before
+    (tmp_path / "restored").mkdir()
+    shutil.copy(tmp_path / "old.db", tmp_path / "restored" / "chat.db")
+    with edited(tmp_path / "restored") as database:
+        database.execute("INSERT INTO meta VALUES ('backup', ?, x'31')", (zlib.crc32(b"backup\x001"),))
+    with closing(SqliteLog(tmp_path / "restored")) as log:
+        assert log.restored
+        assert log.mark(MARK) == 0
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
@@ -297,7 +337,9 @@ def test_any_flipped_bit_is_found_or_harmless(sound: Path, tmp_path: Path) -> No
     assert all("damaged" in text and "nothing was changed" in text for text in sentences)
 
 
-@pytest.mark.parametrize("kept", [1, 60, 99, 512, 4_096, 8_192, 0.3, 0.5, 0.9, -1])
+@pytest.mark.parametrize(
+    "kept", [1, 60, 99, 512, 4_096, 8_192, 0.3, 0.5, 0.9, -2]
+)  # its last byte is 0, as what is read behind it
 def test_a_truncated_file_is_refused(sound: Path, tmp_path: Path, kept: float) -> None:
     data = (sound / "chat.db").read_bytes()
     cut = data[: int(len(data) * kept) if 0 < kept < 1 else int(kept)]
@@ -322,9 +364,12 @@ def test_a_truncated_file_is_refused(sound: Path, tmp_path: Path, kept: float) -
         ("DELETE FROM folds", "the state of #lobby after seq 33 went missing"),
         ("UPDATE senders SET last = 3 WHERE account = 7", "account 7 sent to #lobby"),
         ("UPDATE onces SET key = zeroblob(17) WHERE key = zeroblob(16)", "account 7 sent to #lobby"),
+        ("UPDATE marks SET seq = seq + 1 WHERE account = 7", "how far account 7 has read #lobby"),
+        ("UPDATE marks SET no = 99 WHERE account = 8", "how far account 8 has read an unknown room"),
         ("UPDATE meta SET value = x'00' WHERE name = 'epoch'", "its description"),
         ("DELETE FROM meta WHERE name = 'epoch'", "its description"),
         ("DROP TABLE onces", "its tables"),
+        ("DROP TABLE marks", "its tables"),
         ("CREATE INDEX i ON onces (key)", "its tables"),
     ],
 )
@@ -340,8 +385,8 @@ def test_damage_is_named_and_nothing_is_changed(sound: Path, tmp_path: Path, sql
 
 
 def test_a_fold_past_the_head_is_refused(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 5)}))
-    keeper.store(Batch(0, NOW, {"#lobby": lines(6, 4)}, folds={"#lobby": Fold(9, b"")}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 5)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(6, 4)}, folds={"#lobby": Fold(9, b"")}))
     keeper.log.close()
     with edited(tmp_path / "data") as database:
         crc = zlib.crc32(b"#lobby", zlib.crc32(b"".join(n.to_bytes(8, "big") for n in (1, 1, 5))))
@@ -361,7 +406,7 @@ def test_a_fold_past_the_head_is_refused(keeper: Keeper, tmp_path: Path) -> None
     ],
 )
 def test_what_was_damaged_meanwhile_is_not_served(keeper: Keeper, sql: str) -> None:
-    batch = Batch(0, NOW, {"#lobby": lines(1, 9)}, {KEY: Sender(1)}, {ONCE: Answer(bytes(8), 1, 1, NOW)})
+    batch = Batch(0, NOW, {"#lobby": told(1, 9)}, {KEY: Sender(1)}, {ONCE: Answer(bytes(8), 1, 1, NOW)})
     batch.folds["#lobby"] = Fold(9, b"members")
     keeper.store(batch)
     with edited(keeper.log.path.parent) as database:
@@ -380,9 +425,9 @@ def test_what_was_damaged_meanwhile_is_not_served(keeper: Keeper, sql: str) -> N
 APPENDING = """
 import json, sys, threading
 from pathlib import Path
-from chat_broker.log import Batch, Sender, SenderKey
+from chat_broker.log import Batch, Sender, SenderKey, Stretch
 from chat_broker.sqlite_log import SqliteLog
-from chat_protocol.codec import encode_plain
+from chat_protocol.codec import pack_lines
 from chat_protocol.messages import Entry, Line
 from msgspec import Raw
 
@@ -398,7 +443,7 @@ while True:
         for room in heads:
             first, count = heads[room] + 1, 1 + ticket % 50
             batch.entries[room] = [
-                Entry(seq, seq, 7, "bob", 1, Raw(encode_plain(Line(f"{room} {seq}" * (1 + seq % 9)))))
+                Stretch(seq, seq, pack_lines(seq, seq, 7, "bob", [f"{room} {seq}" * (1 + seq % 9)]))
                 for seq in range(first, first + count)
             ]
             heads[room] += count
@@ -436,7 +481,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
                 assert sender.last == len(stored) == log.read(room, 0, 1).head
                 for seq, entry in enumerate(stored, 1):
                     assert entry.seq == seq
-                    assert bytes(entry.body) == encode_plain(Line(f"{room} {seq}" * (1 + seq % 9)))
+                    assert line_text(entry) == f"{room} {seq}" * (1 + seq % 9)
 
 
 @contextmanager
@@ -453,18 +498,18 @@ def file_bytes_max(limit: int) -> Iterator[None]:
 def test_a_full_disk_stops_writing_and_not_reading(keeper: Keeper) -> None:
     head = 0
     with file_bytes_max(1 << 20):
-        while (error := keeper.store(Batch(0, NOW, {"#lobby": lines(head + 1, 100, 200)}))) is None:
+        while (error := keeper.store(Batch(0, NOW, {"#lobby": told(head + 1, 100, 200)}))) is None:
             head += 100
         assert error.code == Code.STORAGE_FULL
         assert "no room on the disk" in str(error)
         for _ in range(3):
             keeper.log.recover()
-            again = keeper.store(Batch(0, NOW, {"#lobby": lines(head + 1, 1_000, 200)}))
+            again = keeper.store(Batch(0, NOW, {"#lobby": told(head + 1, 1_000, 200)}))
             assert again is not None
             assert again.code == Code.STORAGE_FULL
         assert len(list(entries_after(keeper.log, "#lobby", 0))) == head > 0
     keeper.log.recover()
-    assert keeper.store(Batch(0, NOW, {"#lobby": lines(head + 1, 100, 200)})) is None
+    assert keeper.store(Batch(0, NOW, {"#lobby": told(head + 1, 100, 200)})) is None
     keeper.log.close()
     with closing(SqliteLog(keeper.log.path.parent)) as log:
         assert encode_entries(list(entries_after(log, "#lobby", 0))) == encode_entries(
@@ -474,11 +519,11 @@ def test_a_full_disk_stops_writing_and_not_reading(keeper: Keeper) -> None:
 
 def test_a_database_that_may_not_grow_is_full(keeper: Keeper) -> None:
     keeper.log._writer.pragma("max_page_count", 30)
-    error = keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1_000, 1_000)}))
+    error = keeper.store(Batch(0, NOW, {"#lobby": told(1, 1_000, 1_000)}))
     assert error is not None
     assert error.code == Code.STORAGE_FULL
     keeper.log.recover()
-    assert keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1)})) is None
+    assert keeper.store(Batch(0, NOW, {"#lobby": told(1, 1)})) is None
 
 
 def test_no_room_to_begin_in(tmp_path: Path) -> None:
@@ -497,18 +542,27 @@ def test_the_writer_outlives_a_bug(tmp_path: Path, capsys: pytest.CaptureFixture
 
     with closing(SqliteLog(tmp_path, wake=wake)) as log:
         for ticket in (1, 2):
-            log.append(Batch(ticket, NOW, {"#lobby": lines(ticket, 1)}))
+            log.append(Batch(ticket, NOW, {"#lobby": told(ticket, 1)}))
             assert woken.acquire(timeout=WAIT_S)
             assert log.take_results() == [Result(ticket)]
-        batch = Batch(3, NOW, {"#lobby": lines(3, 1)})
+        batch = Batch(3, NOW, {"#lobby": told(3, 1)})
         batch.folds["#lobby"] = Fold(3, "no bytes")  # type: ignore[arg-type]
         log.append(batch)
         assert woken.acquire(timeout=WAIT_S)
         assert [result.error is None for result in log.take_results()] == [False]
         log.recover()
-        log.append(Batch(4, NOW, {"#lobby": lines(3, 1)}))
+        log.append(Batch(4, NOW, {"#lobby": told(3, 1)}))
         assert woken.acquire(timeout=WAIT_S)
         assert log.take_results() == [Result(4)]
+
+
+def test_a_file_that_ends_too_early_is_damaged_whatever_failed_before(keeper: Keeper) -> None:
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = apsw.SQLITE_IOERR_SHORT_READ  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="No such file"):
+        os.stat(keeper.log.path.with_name("not there"))
+    fault = storage_error(error, keeper.log.path, keeper.log._reader)
+    assert "is damaged (it ends before its end)" in str(fault)
 
 
 # --------------------------------------------------------------------------- what is kept how
@@ -516,7 +570,7 @@ def test_the_writer_outlives_a_bug(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_a_blob_has_a_bound(keeper: Keeper) -> None:
     huge = lines(5_001, 1, 2 * BLOB_BYTES_MAX)
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 5_000, 300) + huge}))
+    keeper.store(Batch(0, NOW, {"#lobby": packed(lines(1, 5_000, 300) + huge)}))
     with edited(keeper.log.path.parent) as database:
         sizes = [size for (size,) in database.execute("SELECT length(entries) FROM batches")]
     assert len(sizes) > 5
@@ -527,17 +581,17 @@ def test_a_blob_has_a_bound(keeper: Keeper) -> None:
 def test_senders_are_forgotten_after_a_while(keeper: Keeper) -> None:
     other = SenderKey(8, bytes(16), "#lobby")
     answer = Answer(bytes(8), 1, 1, NOW)
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1)}, {KEY: Sender(1)}, {ONCE: answer}))
-    keeper.store(Batch(0, NOW + SENDERS_KEPT_MS, {"#lobby": lines(2, 1)}, {other: Sender(1)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 1)}, {KEY: Sender(1)}, {ONCE: answer}))
+    keeper.store(Batch(0, NOW + SENDERS_KEPT_MS, {"#lobby": told(2, 1)}, {other: Sender(1)}))
     assert keeper.log.sender(KEY) is not None
-    keeper.store(Batch(0, NOW + SENDERS_KEPT_MS + 3_600_001, {"#lobby": lines(3, 1)}))
+    keeper.store(Batch(0, NOW + SENDERS_KEPT_MS + 3_600_001, {"#lobby": told(3, 1)}))
     assert keeper.log.sender(KEY) is None
     assert keeper.log.sender(other) is not None
     assert keeper.log.once(ONCE) == answer
 
 
 def test_what_is_trimmed_is_gone_from_the_file(keeper: Keeper) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 100, 500)}, folds={"#lobby": Fold(100, b"")}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 100, 500)}, folds={"#lobby": Fold(100, b"")}))
     keeper.store(Batch(0, NOW, trims={"#lobby": 50}))
     keeper.log.close()
     data = keeper.log.path.read_bytes()
@@ -548,7 +602,7 @@ def test_what_is_trimmed_is_gone_from_the_file(keeper: Keeper) -> None:
 def test_reads_never_meet_half_a_trim(keeper: Keeper) -> None:
     for number in range(200):
         head = 10 * (number + 1)
-        batch = Batch(number, NOW, {"#lobby": lines(head - 9, 10)}, folds={"#lobby": Fold(head, b"")})
+        batch = Batch(number, NOW, {"#lobby": told(head - 9, 10)}, folds={"#lobby": Fold(head, b"")})
         batch.trims["#lobby"] = max(0, head - 25)
         keeper.log.append(batch)
         for _ in range(100_000):
@@ -570,13 +624,20 @@ def restore(backup: Path, folder: Path) -> Path:
 
 def test_a_backup_made_while_lines_come_in(keeper: Keeper, tmp_path: Path) -> None:
     for seq in range(1, 2_001, 20):
-        keeper.append(Batch(0, NOW, {"#lobby": lines(seq, 20), "#team": lines(seq, 20)}, {KEY: Sender(seq)}))
+        keeper.append(
+            Batch(
+                0,
+                NOW,
+                {"#lobby": told(seq, 20), "#team": told(seq, 20)},
+                {KEY: Sender(seq)},
+            )
+        )
     assert not any(result.error for result in keeper.results(100))
     target = tmp_path / "backup.db"
     keeper.log.backup(str(target), 777)
     head, results = 2_000, list[Result]()
     while not any(result.ticket == 777 for result in results):
-        keeper.append(Batch(0, NOW, {"#lobby": lines(head + 1, 20), "#team": lines(head + 1, 20)}))
+        keeper.append(Batch(0, NOW, {"#lobby": told(head + 1, 20), "#team": told(head + 1, 20)}))
         head += 20
         results += keeper.results(1)
     assert not any(result.error for result in results)
@@ -598,7 +659,7 @@ def test_a_backup_made_while_lines_come_in(keeper: Keeper, tmp_path: Path) -> No
 
 
 def test_a_restored_log_is_new_once_and_keeps_secrets_until_told(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 3)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 3)}))
     assert keeper.backup(tmp_path / "backup.db") is None
     folder = restore(tmp_path / "backup.db", tmp_path / "restored")
     with closing(SqliteLog(folder)) as log:
@@ -608,7 +669,7 @@ def test_a_restored_log_is_new_once_and_keeps_secrets_until_told(keeper: Keeper,
         assert (log.restored, log.secrets, log.epoch) == (False, KEYS, epoch)
         log.forget_secrets()
         assert log.secrets == {}
-        log.append(Batch(1, NOW, {"#lobby": lines(4, 1)}))
+        log.append(Batch(1, NOW, {"#lobby": told(4, 1)}))
     with closing(SqliteLog(folder)) as log:
         assert (log.restored, log.secrets, log.epoch) == (False, {}, epoch)
         assert log.read("#lobby", 0, 9).head == 4
@@ -628,26 +689,26 @@ def test_a_backup_of_a_restored_log_holds_todays_secrets(keeper: Keeper, tmp_pat
 
 
 def test_a_backup_overwrites_nothing(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 3)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 3)}))
     (tmp_path / "here").write_text("mine")
     assert "exists already" in str(keeper.backup(tmp_path / "here"))
     assert "exists already" in str(keeper.backup(keeper.log.path))
     assert "is no folder" in str(keeper.backup(tmp_path / "missing" / "backup.db"))
     assert (tmp_path / "here").read_text() == "mine"
-    assert keeper.store(Batch(0, NOW, {"#lobby": lines(4, 1)})) is None
+    assert keeper.store(Batch(0, NOW, {"#lobby": told(4, 1)})) is None
 
 
 def test_a_backup_that_finds_no_room_leaves_nothing(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 1_000, 500)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 1_000, 500)}))
     with file_bytes_max(100_000):
         error = keeper.backup(tmp_path / "backup.db")
     assert error is not None
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-    assert keeper.store(Batch(0, NOW, {"#lobby": lines(1_001, 1)})) is None
+    assert keeper.store(Batch(0, NOW, {"#lobby": told(1_001, 1)})) is None
 
 
 def test_a_backup_of_a_damaged_log_fails(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 9)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 9)}))
     with edited(keeper.log.path.parent) as database:
         database.execute("UPDATE batches SET entries = x'90'")
     assert "seqs 1 to 9 of #lobby did not read as written" in str(keeper.backup(tmp_path / "backup.db"))
@@ -656,7 +717,7 @@ def test_a_backup_of_a_damaged_log_fails(keeper: Keeper, tmp_path: Path) -> None
 
 def test_closing_gives_up_a_backup(keeper: Keeper, tmp_path: Path) -> None:
     for seq in range(1, 10_001):
-        keeper.append(Batch(0, NOW, {"#lobby": lines(seq, 1)}))
+        keeper.append(Batch(0, NOW, {"#lobby": told(seq, 1)}))
     keeper.results(10_000)
     keeper.log.backup(str(tmp_path / "backup.db"), 1)
     keeper.log.backup(str(tmp_path / "second.db"), 2)
@@ -677,7 +738,7 @@ def test_a_damaged_backup_is_refused(keeper: Keeper, tmp_path: Path) -> None:
 
 
 def test_a_backup_beside_another_logs_remains_is_refused(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.store(Batch(0, NOW, {"#lobby": lines(1, 3)}))
+    keeper.store(Batch(0, NOW, {"#lobby": told(1, 3)}))
     assert keeper.backup(tmp_path / "backup.db") is None
     folder = restore(tmp_path / "backup.db", tmp_path / "restored")
     shutil.copy(keeper.log.path.parent / "chat.db-wal", folder / "chat.db-wal")

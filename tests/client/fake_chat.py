@@ -43,6 +43,7 @@ class FakeChat:
         self.time = 100.0
         self.wall = NOON
         self.posted: list[tuple[str, str]] = []  # (room, text)
+        self.marked: dict[str, int] = {}  # room -> the newest seq that was read
         self.asked: list[str] = []  # every other thing that was asked for
         self.present = ["alice", name]
         self.known: dict[str, RoomOpened] = {LOBBY: public(LOBBY, names=("alice", name))}
@@ -111,6 +112,10 @@ class FakeChat:
         if self.stores:
             self.store(ref)
         return ref
+
+    def mark_read(self, room: str, seq: int) -> None:
+        self.marked[room] = seq
+        self._called.set()
 
     def unanswered(self) -> int:
         return len(self._unanswered)

@@ -205,13 +205,21 @@ class OtherSide:
         self.say(welcome)
         for rooms in self.sent(Rooms):
             self.say(RoomList(rooms.request, [], more=False))
-        assert self.session.link is Link.LIVE
+        assert self.session.link in (Link.LIVE, Link.JOINING)
         return welcome
 
     def rejoin(self, **changed: object) -> Welcome:
         """The link is lost, and comes back."""
         self.session.link_down(self.now, "lost")
         return self.join(**changed)
+
+    def join_again(self) -> Welcome:
+        """Another Hello on the same connection, as after a change of the history."""
+        welcome = self.welcome(self.sent_one(Hello))
+        self.say(welcome)
+        for rooms in self.sent(Rooms):
+            self.say(RoomList(rooms.request, [], more=False))
+        return welcome
 
     def opened(self, request: Open | int, **changed: object) -> Opened:
         """What the broker answers to an Open: a room without lines, bob in it."""

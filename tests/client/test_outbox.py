@@ -83,6 +83,13 @@ def test_a_say_has_at_most_so_many_bytes() -> None:
     assert all(sum(len(line.encode()) for line in say.lines) <= SAY_BYTES_MAX for say in says)
 
 
+def test_lines_of_people_and_of_bots_share_no_say() -> None:
+    desk = Desk()
+    for hops in (0, 0, 1, 2, 2):
+        desk.outbox.add(Unsaid(next(desk.refs), f"{hops}", hops=hops))
+    assert [(say.lines, say.hops) for say in desk.send()] == [(["0", "0"], 0), (["1"], 1), (["2", "2"], 2)]
+
+
 def test_a_line_with_a_once_key_goes_alone() -> None:
     desk = Desk()
     desk.add("one")

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import os
 import random
 import signal
 import statistics
 import time
+from array import array
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from chat_client import ChatClient
-from chat_client.events import Line, Position
+from chat_client.events import Line
 from chat_protocol.errors import OutcomeUnknown, Refused
 from tests.integration.bench import BIN, Bench, Broker, until
 from tests.proof.results import Proof
@@ -34,8 +36,25 @@ GROWTH = 1.15  # by which the last sixth may exceed the second
 SLACK = {"broker_resident_mib": 12.0, "client_resident_mib": 12.0, "descriptors": 8.0, "wal_mib": 8.0}
 
 
+class Lines:
+    """Lines by their seqs, in 16 bytes each."""
+
+    def __init__(self) -> None:
+        self.seqs = array("Q")
+        self._digests = array("Q")
+
+    def add(self, seq: int, text: str) -> None:
+        self.seqs.append(seq)
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        self._digests.append(int.from_bytes(digest, "big"))
+
+    def by_seq(self) -> dict[int, int]:
+        return dict(zip(self.seqs, self._digests, strict=True))
+
+
 class Soak:
-    """One run. `said` are the lines acknowledged, `heard` what those who stay were shown, in order."""
+    """One run. `said` are the lines acknowledged by seq, `heard` what those who stay were shown, in order.
+    Of each text there is a digest: an hour's lines are not to look like a client that grows."""
 
     def __init__(self, bench: Bench, seconds: float, seed: int) -> None:
         self._bench = bench
@@ -43,9 +62,9 @@ class Soak:
         self._seconds = seconds
         self._random = random.Random(seed)
         self._restart_s = min(RESTART_S, seconds / 6)
-        self.said: dict[Position, str] = {}
+        self.said = Lines()
         self.unknown = 0
-        self.heard: list[list[tuple[int, str]]] = [[], []]
+        self.heard = [Lines(), Lines()]
         self.samples: dict[str, list[float]] = {name: [] for name in SLACK}
         self.restarts = 0
         self._broker = self._start(None)
@@ -99,16 +118,16 @@ class Soak:
             await self._level(self.heard[index])
             listening.cancel()
 
-    async def _listen(self, chat: ChatClient, heard: list[tuple[int, str]]) -> None:
+    async def _listen(self, chat: ChatClient, heard: Lines) -> None:
         async for event in chat.events():
             if isinstance(event, Line):
-                heard.append((event.seq, event.text))  # noqa: PERF401 - it is read while it grows
+                heard.add(event.seq, event.text)
 
-    async def _level(self, heard: list[tuple[int, str]]) -> None:
+    async def _level(self, heard: Lines) -> None:
         """Wait until the last acknowledged line has come; what is missing then is lost."""
-        newest = max((position.seq for position in self.said), default=0)
+        newest = max(self.said.seqs, default=0)
         with contextlib.suppress(AssertionError):
-            await until("the last line", lambda: heard and heard[-1][0] >= newest, 30)
+            await until("the last line", lambda: heard.seqs and heard.seqs[-1] >= newest, 30)
 
     async def _comes_and_goes(self, name: str) -> None:
         while time.monotonic() < self._ends:
@@ -121,7 +140,7 @@ class Soak:
         while time.monotonic() < ends:
             text = f"{chat.name} {id(chat)} {number}"
             try:
-                self.said[await chat.say(text)] = text
+                self.said.add((await chat.say(text)).seq, text)
             except (OutcomeUnknown, Refused):
                 self.unknown += 1
             number += 1
@@ -154,14 +173,14 @@ def run(minutes: float, seed: int) -> list[Proof]:
 
 
 def judge_lines(soak: Soak, proof: Proof) -> None:
-    proof.acknowledged = len(soak.said)
+    proof.acknowledged = len(soak.said.seqs)
     for heard in soak.heard:
-        times = Counter(seq for seq, _ in heard)
-        proof.lost += sum(times[position.seq] == 0 for position in soak.said)
+        times = Counter(heard.seqs)
+        proof.lost += sum(times[seq] == 0 for seq in soak.said.seqs)
         proof.doubled += sum(count - 1 for count in times.values())
-        proof.disordered += sum(one[0] > other[0] for one, other in itertools.pairwise(heard))
-        texts = dict(heard)
-        wrong = sum(texts.get(position.seq, text) != text for position, text in soak.said.items())
+        proof.disordered += sum(one > other for one, other in itertools.pairwise(heard.seqs))
+        texts = heard.by_seq()
+        wrong = sum(texts.get(seq, text) != text for seq, text in soak.said.by_seq().items())
         if wrong:
             proof.violations.append(f"{wrong} lines stand where another was acknowledged")
 

@@ -1,10 +1,10 @@
 """Power cuts: what the log reported as stored is there when the machine starts again, whole and in order.
 
 A real SqliteLog works on a disk that forgets (tests/proof/powercut.py): batches with senders, `once` keys,
-folds and trims, checkpoints, readers that hold them up, backups, closing and opening again. At a random
-step the power fails. What is then on the disk is opened as usual and must hold the first n batches and
-nothing else, n being no less than what was reported. The next cut happens on top of what is left, unopened,
-so that recovery is cut, too.
+read markers, folds and trims, checkpoints, readers that hold them up, backups, closing and opening again.
+At a random step the power fails. What is then on the disk is opened as usual and must hold the first n
+batches and nothing else, n being no less than what was reported. The next cut happens on top of what is
+left, unopened, so that recovery is cut, too.
 
 Everything comes from the seed. Work goes in step, so that the same seed meets the same cut again.
 """
@@ -29,11 +29,13 @@ from chat_broker.log import (
     Answer,
     Batch,
     Fold,
+    MarkKey,
     MemoryLog,
     OnceKey,
     Result,
     Sender,
     SenderKey,
+    Stretch,
     entries_after,
 )
 from chat_broker.sqlite_log import SqliteLog
@@ -169,7 +171,7 @@ class _Machine:
                 raise Violation(f"batch {result.ticket} was refused: {result.error}")
         if disk.after_cut is None:
             self.stored = len(self.batches)
-            self.lines += sum(len(one) for batch in group for one in batch.entries.values())
+            self.lines += sum(len(one) for batch in group for some in batch.entries.values() for one in some)
             self.found["acknowledged_batches"] += len(group)
         self.found["batches"] += len(group)
 
@@ -178,10 +180,9 @@ class _Machine:
         batch = Batch(len(self.batches) + 1, NOW + len(self.batches))
         for room in rng.sample(ROOMS, rng.randint(1, len(ROOMS))):
             head = self.ahead.read(room, 0, 1).head
-            batch.entries[room] = [
-                _entry(rng, room, seq) for seq in range(head + 1, head + 1 + rng.choice((1, 1, 3, 40)))
-            ]
-            head = batch.entries[room][-1].seq
+            seqs = range(head + 1, head + 1 + rng.choice((1, 1, 3, 40)))
+            batch.entries[room] = [Stretch.of([_entry(rng, room, seq) for seq in seqs])]
+            head = seqs[-1]
             if rng.random() < 0.2:
                 batch.folds[room] = Fold(head, rng.randbytes(rng.choice((10, 2_000, 20_000))))
             elif (fold := self.ahead.fold(room)) is not None and rng.random() < 0.2:
@@ -191,6 +192,7 @@ class _Machine:
             )
             batch.senders[SenderKey(rng.randint(1, 3), bytes(16), room)] = Sender(batch.ticket, answers)
             batch.onces[OnceKey(1, room, batch.ticket.to_bytes(16, "big"))] = answers[0]
+            batch.marks[MarkKey(rng.randint(1, 3), room)] = head
         batch.senders[COUNTER] = Sender(batch.ticket)
         self.batches.append(batch)
         self.ahead.append(batch)
@@ -314,3 +316,6 @@ def _compare(log: SqliteLog, batches: list[Batch]) -> None:
     for once in {key for batch in batches for key in batch.onces}:
         if log.once(once) != right.once(once):
             raise Violation(f"the answer to {once} is another")
+    for mark in {key for batch in batches for key in batch.marks}:
+        if log.mark(mark) != right.mark(mark):
+            raise Violation(f"{mark} is at {log.mark(mark)} instead of {right.mark(mark)}")

@@ -10,14 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from msgspec import Raw
 
-from chat_broker.log import Batch, Result
+from chat_broker.log import Batch, Result, Stretch
 from chat_broker.sqlite_log import SqliteLog
 from chat_client.events import Failed
-from chat_protocol.codec import encode_plain
+from chat_protocol.codec import pack_lines
 from chat_protocol.errors import StorageError
-from chat_protocol.messages import Entry, EntryKind, Line
 from tests.proof.powercut import SECTOR, Disk
 from tests.proof.results import Proof
 from tests.proof.storage import prove_backups, prove_damage, prove_full_disk, prove_kills, prove_power_cuts
@@ -121,8 +119,8 @@ def test_damage_to_what_a_killed_broker_left_is_named(tmp_path: Path) -> None:
     sizes = []
     with closing(SqliteLog(data, wake=settled.release)) as log:
         for seq in range(1, 21):
-            body = Raw(encode_plain(Line("x" * 9_000)))
-            log.append(Batch(seq, seq, {"#lobby": [Entry(seq, seq, 1, "ann", EntryKind.LINE, body)]}))
+            entry = pack_lines(seq, seq, 1, "ann", ["x" * 9_000])
+            log.append(Batch(seq, seq, {"#lobby": [Stretch(seq, seq, entry)]}))
             settled.acquire()
             assert log.take_results() == [Result(seq)]
             sizes.append((data / "chat.db-wal").stat().st_size)

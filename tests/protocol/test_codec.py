@@ -23,10 +23,13 @@ from chat_protocol.codec import (
     decode_requests,
     encode,
     encode_entries,
-    encode_lines,
     encode_plain,
+    encode_publication,
     encode_requests,
+    entries_array,
     line_text,
+    pack_entries,
+    pack_lines,
 )
 from chat_protocol.errors import BadFrame, Code
 from tests.protocol.strategies import FEED, REPLIES, REQUESTS, messages, number, packed
@@ -122,9 +125,26 @@ def test_several_requests_are_written_in_any_form_and_not_nested() -> None:
             decode_requests(frame)
 
 
-@given(st.lists(st.text(), max_size=20))
-def test_lines_become_the_bodies_of_entries(lines: list[str]) -> None:
-    assert [msgspec.msgpack.decode(body, type=m.Line).text for body in encode_lines(lines)] == lines
+@given(st.lists(messages(m.Entry), min_size=1, max_size=40), st.integers(0, 40))
+def test_packed_entries_are_joined_without_being_looked_into(entries: list[m.Entry], cut: int) -> None:
+    parts = [pack_entries(part) for part in (entries[:cut], entries[cut:]) if part]
+    assert decode_entries(entries_array(len(entries), parts)) == entries
+    assert entries_array(len(entries), parts) == encode_entries(entries)
+    assert encode_publication(len(entries), parts) == encode_plain(m.Publication(entries))
+
+
+@given(st.lists(st.text(), min_size=1, max_size=20), st.integers(0, m.HOPS_MAX))
+def test_lines_are_packed_as_the_entries_they_become(lines: list[str], hops: int) -> None:
+    found = decode_entries(entries_array(len(lines), [pack_lines(9, 5, 7, "bob", lines, hops)]))
+    heads = [(entry.seq, entry.at, entry.account, entry.sender, entry.kind) for entry in found]
+    assert heads == [(9 + number, 5, 7, "bob", m.EntryKind.LINE) for number in range(len(lines))]
+    assert [decode_body(entry, m.Line) for entry in found] == [m.Line(line, hops) for line in lines]
+
+
+def test_any_number_of_entries_can_be_packed() -> None:
+    for count in (1, 15, 16, 65_535, 65_536):
+        packed_lines = pack_lines(1, 5, 7, "b", [""] * count)
+        assert len(decode_entries(entries_array(count, [packed_lines]))) == count
 
 
 def test_a_frame_is_a_version_and_an_array() -> None:

@@ -187,6 +187,7 @@ def test_codes_that_are_mentioned_exist() -> None:
         ("rooms in a RoomList", m.ROOMS_PER_PAGE),
         ("lines in a Say", m.SAY_LINES_MAX),
         ("bytes of all lines of a Say", m.SAY_BYTES_MAX),
+        ("hops of a line", m.HOPS_MAX),
         ("characters of a name", m.NAME_CHARS_MAX),
         ("characters of a room reference", m.ROOM_REF_CHARS_MAX),
     ],

@@ -6,7 +6,8 @@ Checked as it happens:
 - no line is stored twice, nor one that its sender was told had failed;
 - each sender's own order is kept;
 - everybody is shown every entry of a room once and in the room's order, or told that it is gone;
-- no key, page or line reaches an account that may not read what it holds.
+- no key, page or line reaches an account that may not read what it holds;
+- a read marker is told as it is stored, never goes back and never past the head.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chat_broker.accounts import Ruling, ServerKind
-from chat_broker.log import SERVER_ROOM
+from chat_broker.log import SERVER_ROOM, MarkKey
 from chat_client import events as ev
 from chat_protocol.codec import decode_body, decode_feed, line_text
 from chat_protocol.errors import BadFrame, Code
@@ -75,12 +76,14 @@ class RoomTruth:
 
 @dataclass
 class View:
-    """One room as one process shows it. `next` is the seq that comes next, None before the first."""
+    """One room as one process shows it. `next` is the seq that comes next, None before the first; `read`
+    the marker that it was told of."""
 
     epoch: bytes
     start: int | None = None  # the seq to begin after, where the process chose one
     next: int | None = None
     head_at_open: int = 0
+    read: int = 0
 
 
 class History:
@@ -92,6 +95,7 @@ class History:
         self.banned: dict[int, int] = {}  # account -> the batch with its ban
         self.said: dict[tuple[str, int], Said] = {}
         self.outcomes: dict[tuple[str, int], ev.Stored | ev.Failed] = {}
+        self.marks: dict[MarkKey, int] = {}
         self.shown = 0
         self.lost = 0
         self.stored_lines = 0
@@ -105,7 +109,7 @@ class History:
         self._sealed: dict[bytes, list[tuple[str, int]]] = {}  # room key -> what was sealed with it
         self._topics: dict[bytes, str] = {}
         self._trimmed: dict[str, int] = {}
-        self._past_epochs: set[bytes] = set()
+        self._past_epochs: dict[bytes, dict[str, int]] = {}  # and what was trimmed at their ends
         self._batches = 0
         self._batch_of: dict[tuple[str, int], int] = {}
         self._trace: list[tuple[float, str, str, object]] = []
@@ -143,6 +147,20 @@ class History:
         for name, through in trims.items():
             self._trimmed[name] = max(self._trimmed.get(name, 0), through)
 
+    def marked(self, moves: dict[MarkKey, int]) -> None:
+        """A batch was committed, and these markers moved with it."""
+        for key, seq in moves.items():
+            before, head = self.marks.get(key, 0), len(self.rooms[key.room].entries)
+            where = f"the marker of {key.account} in {key.room}"
+            self.require(seq > before, f"{where} goes from {before} to {seq}")
+            self.require(seq <= head, f"{where} is at {seq}, and the head at {head}")
+            self.marks[key] = seq
+
+    def told_of_marker(self, process: str, key: MarkKey, seq: int) -> None:
+        """The broker told an account how far it has read."""
+        stored = self.marks.get(key, 0)
+        self.require(seq <= stored, f"{process} is told of a marker at {seq} in {key.room}, not {stored}")
+
     def _rule(self, entries: list[Entry]) -> None:
         for entry in entries:
             ruling = decode_body(entry, Ruling)
@@ -165,11 +183,14 @@ class History:
             self.require(said.number > newest, f"{text!r} is stored behind a later line of {said.process}")
             self._newest[said.process, room] = said.number
 
-    def restored(self, epoch: bytes, heads: dict[str, int], trimmed: dict[str, int]) -> None:
+    def restored(
+        self, epoch: bytes, heads: dict[str, int], trimmed: dict[str, int], marks: dict[MarkKey, int]
+    ) -> None:
         """The history goes on from a backup, in which rooms ended at `heads`."""
-        self._past_epochs.add(self.epoch)
+        self._past_epochs[self.epoch] = self._trimmed
         self.epoch = epoch
         self._trimmed = dict(trimmed)
+        self.marks = dict(marks)
         for name in list(self.rooms):
             if name in heads:
                 self.rooms[name].cut(heads[name])
@@ -248,6 +269,12 @@ class History:
         match event:
             case ev.Line() | ev.Notice():
                 self._shown(process, event)
+            case ev.ReadMarker(room=room, seq=seq):
+                view = self._views.get((process, room))
+                self.require(view is not None, f"{process} is told of a marker in {room}, not followed")
+                assert view is not None
+                self.require(seq > view.read, f"{process} is told of {seq} after {view.read} in {room}")
+                view.read = seq
             case ev.Lost(room, _, first, last):
                 self._told_lost(process, room, first, last)
             case ev.EpochChanged(room):
@@ -280,9 +307,12 @@ class History:
     def _told_lost(self, process: str, room: str, first: int, last: int) -> None:
         self.lost += last - first + 1
         where = f"{room} {first} to {last}, lost to {process},"
-        self.require(last <= self._trimmed.get(room, 0), f"{where} are kept")
         self._expect(process, room, first, where)
-        self._views[process, room].next = last + 1
+        view = self._views[process, room]
+        view.next = last + 1
+        # Who has not heard of a new epoch yet may be told what was so in the old one.
+        trimmed = self._past_epochs.get(view.epoch, self._trimmed)
+        self.require(last <= trimmed.get(room, 0), f"{where} are kept")
 
     def _expect(self, process: str, room: str, seq: int, where: str) -> None:
         view = self._views.get((process, room))

@@ -10,11 +10,21 @@ from random import Random
 
 from chat_broker.clock import Now
 from chat_broker.hub import Hub
-from chat_broker.log import SERVER_ROOM, Answer, Batch, MemoryLog, OnceKey, Sender, SenderKey, _MemoryRoom
+from chat_broker.log import (
+    SERVER_ROOM,
+    Answer,
+    Batch,
+    MarkKey,
+    MemoryLog,
+    OnceKey,
+    Sender,
+    SenderKey,
+    _MemoryRoom,
+)
 from chat_broker.settings import Settings
 from chat_protocol.codec import decode_requests, encode
 from chat_protocol.errors import BadFrame, StorageError
-from chat_protocol.messages import Added, Key, Message, Opened, Page
+from chat_protocol.messages import Added, Key, Marked, Message, Opened, Page
 from tests.simulation.clock import Clock
 from tests.simulation.history import History
 from tests.simulation.network import FeedLink, Link, Weather
@@ -25,7 +35,13 @@ INVITE_KEY = b"invite".ljust(32, b".")
 ROUND_S = 0.0003
 
 
-Backup = tuple[dict[str, _MemoryRoom], dict[SenderKey, Sender], dict[OnceKey, Answer], dict[int, int]]
+Backup = tuple[
+    dict[str, _MemoryRoom],
+    dict[SenderKey, Sender],
+    dict[OnceKey, Answer],
+    dict[MarkKey, int],
+    dict[int, int],
+]
 
 
 class Crash(Exception):
@@ -49,9 +65,13 @@ class Disk(MemoryLog):
     def _store(self, batch: Batch) -> StorageError | None:
         error = super()._store(batch)
         if error is None:
-            stored = {room: entries[-1].seq for room, entries in batch.entries.items()}
-            self._history.note("disk", "stores", stored)
-            self._history.stored(batch.entries, batch.trims)
+            entries = {
+                room: [entry for one in stretches for entry in one.entries()]
+                for room, stretches in batch.entries.items()
+            }
+            self._history.note("disk", "stores", {room: some[-1].seq for room, some in entries.items()})
+            self._history.stored(entries, batch.trims)
+            self._history.marked(batch.marks)
         else:
             self._history.note("disk", "fails", batch.ticket)
         return error
@@ -63,18 +83,24 @@ class Disk(MemoryLog):
     def back_up(self) -> None:
         """Remember what is stored now."""
         rooms = {name: replace(room, entries=list(room.entries)) for name, room in self._rooms.items()}
-        self._backup = rooms, dict(self._senders), dict(self._onces), dict(self._history.banned)
+        self._backup = (
+            rooms,
+            dict(self._senders),
+            dict(self._onces),
+            dict(self._marks),
+            dict(self._history.banned),
+        )
 
     def restore(self) -> None:
         """Go back to the backup, if there is one; a new history begins."""
         if self._backup is None:
             return
-        self._rooms, self._senders, self._onces, self._history.banned = self._backup
+        self._rooms, self._senders, self._onces, self._marks, self._history.banned = self._backup
         self._backup = None
         self.epoch = (int.from_bytes(self.epoch, "big") + 1).to_bytes(8, "big")
         trimmed = {name: room.trimmed for name, room in self._rooms.items()}
         self._history.note("disk", "is restored", self.heads())
-        self._history.restored(self.epoch, self.heads(), trimmed)
+        self._history.restored(self.epoch, self.heads(), trimmed, self._marks)
 
     def forget_senders(self) -> None:
         """A week has passed since anything was heard of them."""
@@ -305,6 +331,10 @@ class BrokerMachine:
             return
         account = hub.state.accounts.by_key.get(link.key)
         if account is not None:
+            match message:
+                case Marked(room=room, seq=seq) | Opened(room=room, read=seq) if seq > 0:
+                    name = f"account {account.id}"
+                    self._history.told_of_marker(name, MarkKey(account.id, room), seq)
             match message:
                 case Opened(room=room, topic=topic, key=key):
                     self._history.topic(topic, room)

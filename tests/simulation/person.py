@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from chat_broker.log import MarkKey
 from chat_client import events as ev
 from chat_client.actions import Dial, Hangup, JoinFeed, Subscribe, Unsubscribe
 from chat_client.events import Link as LinkState
@@ -71,6 +72,7 @@ class Person:
         self._arrived: list[tuple[Link | FeedLink, bytes, bytes]] = []  # while frozen
         self._planned: float | None = None
         self._rooms_request = 0
+        self._read: dict[str, tuple[int, bytes]] = {}  # by this process: room -> the newest seq, its epoch
         self._asks: dict[int, str] = {}
         self._turned_away: set[str] = set()  # rooms that this process closed
 
@@ -85,6 +87,7 @@ class Person:
         self._history.note(self.process, "starts")
         self._paused, self._frozen_until, self._planned = False, 0.0, None
         self._rooms_request, self._asks, self._starts, self._turned_away = 0, {}, {}, set()
+        self._read = {}
         self.session = Session(
             self.name,
             self.key,
@@ -318,6 +321,9 @@ class Person:
                     self._starts[following.asked] = RECENT
             case ev.RoomAdded(room=room):
                 self._open(room, self.cursors.get(room, RECENT))
+            case ev.Line(room=room, seq=seq) if not self._paused and self._rng.random() < 0.7:
+                self.session.mark_read(room, seq)
+                self._read[room] = seq, event.epoch
         self._history.hears(self.process, event)
 
     def _on_answer(self, answer: Answered) -> None:
@@ -481,6 +487,15 @@ class Person:
         present = hub.state.roster.present(following.room).names()
         if sorted(following.names) != present or following.count != len(present):
             return f"{self.process} sees {sorted(following.names)} in {name} and there are {present}"
+        return self._marker_unsettled(following.room)
+
+    def _marker_unsettled(self, room: str) -> str:
+        """The newest line that was read here is marked, where it is of this history."""
+        read, epoch = self._read.get(room, (0, b""))
+        account = self.session.account if self.session else 0
+        marked = self._history.marks.get(MarkKey(account, room), 0)
+        if epoch == self._history.epoch and read > marked:
+            return f"{self.process} has read {room} up to {read}, and is marked at {marked}"
         return ""
 
 

@@ -16,8 +16,10 @@ import pytest
 
 from chat_broker import reading, saying
 from chat_broker.feed import Feed, RoomFeed
+from chat_broker.marks import Marks
 from chat_broker.roster import Session as BrokerSession
 from chat_broker.state import State
+from chat_client.markers import Markers
 from chat_client.outbox import Outbox, Saying
 from chat_client.rooms import FollowedRooms
 from chat_client.sequencer import Sequencer
@@ -134,6 +136,20 @@ def let_changes_cancel_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Feed, "picture", lambda self, name: self.room(name).presence)
 
 
+def let_markers_go_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Marks, "move", lambda *_: True)
+
+
+def tell_of_markers_before_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Marks, "stored", lambda self, key: self._at(key).moved)
+    patch.setattr(State, "when_stored", lambda self, peer, session, request, effect: effect(self.now))
+
+
+def mark_once_and_forget(patch: pytest.MonkeyPatch) -> None:
+    """As if no Mark were ever lost."""
+    patch.setattr(Markers, "offline", Markers.forget)
+
+
 @pytest.mark.parametrize(
     ("break_it", "seeds"),
     [
@@ -141,7 +157,7 @@ def let_changes_cancel_out(patch: pytest.MonkeyPatch) -> None:
         (acknowledge_before_commit, 3),
         (store_every_request, 20),
         (store_in_any_order, 20),
-        (forget_nothing, 100),
+        (forget_nothing, 200),
         (say_again_under_another_id, 20),
         (say_again_as_another_instance, 200),
         (tell_of_no_heads, 20),
@@ -149,6 +165,9 @@ def let_changes_cancel_out(patch: pytest.MonkeyPatch) -> None:
         (turn_no_key, 20),
         (take_any_cursor, 200),
         (let_changes_cancel_out, 200),
+        (let_markers_go_back, 20),
+        (tell_of_markers_before_commit, 20),
+        (mark_once_and_forget, 50),
     ],
 )
 def test_what_is_broken_is_noticed(monkeypatch: pytest.MonkeyPatch, break_it: Break, seeds: int) -> None:

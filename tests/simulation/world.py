@@ -221,6 +221,7 @@ def _settings(rng: Random) -> Settings:
     )
     settings = Settings(limits=limits, newcomer_lines=rng.choice((3, 50)))
     settings = replace(settings, fold_every=rng.choice((5, 20, 1_000)))
+    settings = replace(settings, batch_bytes=rng.choice((0, 20_000, 1 << 20)))
     if rng.random() < 0.5:
         settings = replace(settings, keep_entries=rng.choice((1, 10, 50)))
     if rng.random() < 0.2:
