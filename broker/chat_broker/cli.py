@@ -51,7 +51,12 @@ json_option = option("--json", "as_json", envvar="CHAT_JSON", is_flag=True, help
 @click.group()
 @click.version_option(package_name="simple-chat")
 def main() -> None:
-    """Host a chat: one process, one data folder, encrypted, and no acknowledged line is ever lost."""
+    """Host a chat: one process, one data folder, encrypted, and no acknowledged line is ever lost.
+
+    \b
+    Examples:
+      chat-broker start
+    """
 
 
 class _Advertise(click.ParamType[tuple[str, int | None, int | None]]):
@@ -111,6 +116,12 @@ class Duration(click.ParamType[int]):
 )
 @data_option
 @option("--open", "open_door", envvar="CHAT_OPEN", is_flag=True, help="Let anybody in without an invite.")
+@option(
+    "--no-announce",
+    envvar="CHAT_NO_ANNOUNCE",
+    is_flag=True,
+    help="Do not let clients on the local network find this broker by themselves.",
+)
 @option("--no-invite", envvar="CHAT_NO_INVITE", is_flag=True, help="Leave the invite out of the ready line.")
 @option(
     "--log-format",
@@ -152,6 +163,7 @@ def start(
     advertise: tuple[str, int | None, int | None] | None,
     data: str,
     open_door: bool,
+    no_announce: bool,
     no_invite: bool,
     log_format: str,
     lines_per_s: int,
@@ -162,6 +174,12 @@ def start(
 
     Prints one line when it is ready: a chat:// URL that lets newcomers in as long as this broker runs,
     and works as an address ever after.
+
+    \b
+    Examples:
+      chat-broker start
+      chat-broker start --host 0.0.0.0 --port 7000 --no-announce
+      chat-broker start --host 0.0.0.0 --port 7000 --advertise chat.example.org
     """
     from importlib.metadata import version
 
@@ -183,7 +201,7 @@ def start(
     )
     if open_door:
         click.echo("chat-broker: the door is open: anybody who reaches this port may come in", err=True)
-    place = Place(host, port, feed_port, advertise)
+    place = Place(host, port, feed_port, advertise, announce=not no_announce)
     serve(DataFolder(Path(data)), place, settings, print_invite=not no_invite, log_format=log_format)
 
 
@@ -192,12 +210,20 @@ def start(
 @json_option
 @_sentence_on_failure
 def status(data: str, as_json: bool) -> None:
-    """Figures about the running broker."""
+    """Figures about the running broker.
+
+    \b
+    Examples:
+      chat-broker status
+      chat-broker status --json
+    """
+    from chat_protocol.address import fingerprint
     from chat_protocol.messages import Report, Status
 
     with _operator(data) as operator:
         figures = operator.ask(Status, Report).figures
-        figures = [("address", operator.address.place), *figures]
+        address = operator.address
+        figures = [("address", address.place), ("fingerprint", fingerprint(address.key or b"")), *figures]
     if as_json:
         click.echo(json.dumps(dict(figures)))
         return
@@ -210,7 +236,12 @@ def status(data: str, as_json: bool) -> None:
 @json_option
 @_sentence_on_failure
 def users(data: str, as_json: bool) -> None:
-    """Who is connected."""
+    """Who is connected.
+
+    \b
+    Examples:
+      chat-broker users
+    """
     with _operator(data) as operator:
         names = list(operator.users())
     if as_json:
@@ -226,7 +257,12 @@ def users(data: str, as_json: bool) -> None:
 @json_option
 @_sentence_on_failure
 def rooms(data: str, as_json: bool) -> None:
-    """Public and private rooms: how many entries, how many people."""
+    """Public and private rooms: how many entries, how many people.
+
+    \b
+    Examples:
+      chat-broker rooms --json
+    """
     with _operator(data) as operator:
         infos = list(operator.rooms())
     if as_json:
@@ -265,7 +301,13 @@ def rooms(data: str, as_json: bool) -> None:
 )
 @_sentence_on_failure
 def invite(data: str, uses: int, expires: int) -> None:
-    """Print a chat:// URL that lets newcomers in."""
+    """Print a chat:// URL that lets newcomers in.
+
+    \b
+    Examples:
+      chat-broker invite
+      chat-broker invite --uses 5 --expires 2d
+    """
     from chat_broker.auth import new_keys
     from chat_protocol.address import Address
     from chat_protocol.messages import Done, Invite
@@ -285,6 +327,10 @@ def backup(data: str, file: str) -> None:
     """Write a backup to FILE, also while the broker runs.
 
     To restore, put FILE as chat.db into an empty folder and start a broker there with --data.
+
+    \b
+    Examples:
+      chat-broker backup "chat-$(date +%F).db"
     """
     from chat_broker.folder import DataFolder
     from chat_broker.start import backup_stopped
@@ -308,7 +354,12 @@ def backup(data: str, file: str) -> None:
 @click.argument("name")
 @_sentence_on_failure
 def ban(data: str, name: str) -> None:
-    """Shut NAME out; it reads nothing more."""
+    """Shut NAME out; it reads nothing more.
+
+    \b
+    Examples:
+      chat-broker ban mallory
+    """
     from chat_protocol.messages import Ban, Done
 
     with _operator(data) as operator:
@@ -320,7 +371,12 @@ def ban(data: str, name: str) -> None:
 @click.argument("name")
 @_sentence_on_failure
 def unban(data: str, name: str) -> None:
-    """Let NAME in again."""
+    """Let NAME in again.
+
+    \b
+    Examples:
+      chat-broker unban mallory
+    """
     from chat_protocol.messages import Done, Unban
 
     with _operator(data) as operator:
@@ -336,6 +392,11 @@ def rate(data: str, name: str, lines_per_s: int) -> None:
     """Set how many lines a second NAME may say.
 
     For bots that say more than people do; 0 returns to the default.
+
+    \b
+    Examples:
+      chat-broker rate ci 1000
+      chat-broker rate ci 0
     """
     from chat_protocol.messages import Done, Rate
 
@@ -349,6 +410,10 @@ def doctor(data: str) -> None:
     """Look for what is wrong, and say what to do about it.
 
     Looks at the machine, the data folder and, if one runs, the broker. Exits 1 if something is wrong.
+
+    \b
+    Examples:
+      chat-broker doctor
     """
     from chat_broker.doctor import examine
     from chat_broker.folder import DataFolder
@@ -358,6 +423,25 @@ def doctor(data: str) -> None:
         failed |= not finding.good
         click.echo(f"{'ok  ' if finding.good else 'FAIL'}  {finding.text}")
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what SHELL has to read to complete chat-broker's commands and options.
+
+    \b
+    Examples, for ~/.bashrc, ~/.zshrc (after compinit) and ~/.config/fish/config.fish:
+      eval "$(chat-broker completion bash)"
+      eval "$(chat-broker completion zsh)"
+      chat-broker completion fish | source
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None, "click knows these shells"
+    click.echo(made(context.find_root().command, {}, "chat-broker", "_CHAT_BROKER_COMPLETE").source())
 
 
 def _operator(data: str) -> Any:

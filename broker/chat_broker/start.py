@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from chat_broker.announcer import Announcer, where_it_listens
+from chat_broker.announcing import Announced
 from chat_broker.auth import KeyPair, new_keys, write_private
 from chat_broker.folder import DataFolder
 from chat_broker.hub import Hub
@@ -21,7 +23,7 @@ from chat_broker.server import Note, Server, Waker, read_clock
 from chat_broker.settings import Settings
 from chat_broker.sockets import Sockets, open_sockets
 from chat_broker.sqlite_log import SqliteLog
-from chat_protocol.address import Address, parse_address
+from chat_protocol.address import Address, encode_key, parse_address
 from chat_protocol.errors import BadAddress
 from chat_protocol.places import connection_file
 from chat_protocol.sealing import SigningSealer
@@ -31,12 +33,14 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 @dataclass(frozen=True)
 class Place:
-    """Where to listen, and (`advertise`) what others are told instead: host, port, feed port."""
+    """Where to listen; what others are told instead (`advertise`): host, port, feed port; and whether to
+    `announce` it on the local network, if it listens there."""
 
     host: str
     port: int
     feed_port: int
     advertise: tuple[str, int | None, int | None] | None = None
+    announce: bool = True
 
 
 def serve(
@@ -76,12 +80,17 @@ def serve(
         note("ready", {"port": sockets.port, "feed_port": sockets.feed_port, "clients_max": clients})
         url = Address(public.host, public.port, keys.public, invite.secret if print_invite else None)
         print(f"ready {url}", flush=True)
+        announcer = _announce(place, sockets, keys, settings, note)
         try:
             server.run()
         finally:
+            if announcer is not None:
+                announcer.stop()
             handed.unlink(missing_ok=True)
             folder.withdraw()
             sockets.close(linger_ms=1_000)
+            if announcer is not None:
+                announcer.wait()
         note("stopped", {})
     finally:
         log.close()
@@ -114,6 +123,20 @@ def _public_address(place: Place, sockets: Sockets, keys: KeyPair) -> Address:
         return Address(host, port or sockets.port, keys.public)
     host = socket.gethostname() if place.host in _WILDCARDS else place.host
     return Address(host, sockets.port, keys.public)
+
+
+def _announce(
+    place: Place, sockets: Sockets, keys: KeyPair, settings: Settings, note: Note
+) -> Announcer | None:
+    """Make the broker known where others could reach it, unless it is told not to."""
+    hosts = where_it_listens(place.host)
+    if not place.announce or hosts is None:
+        return None
+    name = f"{socket.gethostname().partition('.')[0][:40]}-{sockets.port}"
+    what = Announced(name, hosts, ":" in place.host, sockets.port, encode_key(keys.public), settings.open)
+    announcer = Announcer(what, note)
+    announcer.start()
+    return announcer
 
 
 def _write_connection_file(path: Path, address: Address, note: Note) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from chat_client import cli_account, cli_bots, cli_scripts
+from chat_client import cli_account, cli_bots, cli_completion, cli_doctor, cli_scripts
 from chat_client.cli_options import Common, as_room, option
 from chat_client.cli_running import die_of, explain_error, run_command
+from chat_client.completing import room_names
 from chat_protocol.errors import BadName, ChatError, Refused
 
 HINT_S = 1.5  # of waiting for the broker, after which a person is told
@@ -26,6 +27,8 @@ COMMANDS = (
     cli_account.invite,
     cli_account.devices,
     cli_account.revoke,
+    cli_completion.completion,
+    cli_doctor.doctor,
 )
 
 
@@ -39,14 +42,16 @@ COMMANDS = (
     envvar="CHAT_BROKER",
     default=None,
     metavar="URL",
-    help="The broker's chat:// URL; else the one on this machine.",
+    help="The broker's chat:// URL; else the one on this machine, else one on the local network.",
 )
+@option("--no-search", envvar="CHAT_NO_SEARCH", is_flag=True, help="Do not look on the local network.")
 @option(
     "--room",
     envvar="CHAT_ROOM",
     default="#lobby",
     show_default=True,
     callback=as_room,
+    shell_complete=room_names,
     metavar="ROOM",
     help="The room to begin in.",
 )
@@ -72,6 +77,7 @@ def main(
     context: click.Context,
     name: str | None,
     broker: str | None,
+    no_search: bool,
     room: str,
     plain: bool,
     home: str | None,
@@ -79,9 +85,16 @@ def main(
 ) -> None:
     """Talk: at a terminal, or from scripts with the commands below.
 
-    Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown.
+    Exit codes: 0 done (send: stored), 2 usage, 3 refused, 4 unreachable, 5 outcome unknown, 6 no answer
+    (send --reply-wait).
+
+    \b
+    Examples:
+      chat-client --name bob
+      chat-client --name bob --room ops
+      echo "build 812 is green" | chat-client --name ci send
     """
-    context.obj = Common(name, broker, room, Path(home) if home else None, timeout)
+    context.obj = Common(name, broker, room, Path(home) if home else None, timeout, searches=not no_search)
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
 

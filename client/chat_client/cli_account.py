@@ -35,6 +35,11 @@ def invite(common: Common, device: bool, uses: int, expires_s: int) -> None:
     """Print a chat:// URL for a second device (--device).
 
     Start chat-client there with that URL as --broker and with the same --name.
+
+    \b
+    Examples:
+      chat-client --name bob invite --device
+      chat-client --name bob invite --device --expires-s 3600
     """
 
     async def run() -> int:
@@ -48,7 +53,12 @@ def invite(common: Common, device: bool, uses: int, expires_s: int) -> None:
 @click.command()
 @click.pass_obj
 def devices(common: Common) -> None:
-    """The keys of your account; each device has its own."""
+    """The keys of your account; each device has its own.
+
+    \b
+    Examples:
+      chat-client --name bob devices
+    """
 
     async def run() -> int:
         from datetime import datetime
@@ -68,7 +78,12 @@ def devices(common: Common) -> None:
 @click.argument("key")
 @click.pass_obj
 def revoke(common: Common, key: str) -> None:
-    """Shut a device of yours out; KEY is as `devices` prints it."""
+    """Shut a device of yours out; KEY is as `devices` prints it.
+
+    \b
+    Examples:
+      chat-client --name bob revoke "$(chat-client --name bob devices | grep -v 'this one' | cut -d' ' -f1)"
+    """
 
     async def run() -> int:
         from chat_protocol.address import decode_key

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chat_client.completing import room_names
+
 if TYPE_CHECKING:
     from chat_client.client import ChatClient
 
@@ -22,14 +24,21 @@ class Common:
     room: str
     home: Path | None
     timeout_s: float
+    searches: bool = True  # the local network, where no broker is known
+
+    def checked_name(self) -> str:
+        """Who it is. Raises UsageError if nobody said."""
+        if self.name is None:
+            raise click.UsageError("who are you? say --name NAME, or set CHAT_NAME")
+        from chat_protocol.names import check_name
+
+        return check_name(self.name)
 
     def chat(self, *, rooms: tuple[str, ...] = (), **options: Any) -> ChatClient:
         from chat_client.client import ChatClient
 
-        if self.name is None:
-            raise click.UsageError("who are you? say --name NAME, or set CHAT_NAME")
         return ChatClient(
-            self.name, self.broker, rooms=rooms, home=self.home, timeout_s=self.timeout_s, **options
+            self.checked_name(), self.broker, rooms=rooms, home=self.home, timeout_s=self.timeout_s, **options
         )
 
 
@@ -48,6 +57,7 @@ room_option = option(
     "--room",
     default=None,
     callback=as_room,
+    shell_complete=room_names,
     metavar="ROOM",
     help="#ops, or @alice for her alone; else CHAT_ROOM or the lobby.",
 )

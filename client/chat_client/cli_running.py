@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import click
+
+from chat_client.cli_options import Common
 from chat_protocol.errors import BadAddress, BadName, ChatError, SetupError
 
 USAGE = 2
@@ -17,10 +20,13 @@ Work = Callable[[], Coroutine[Any, Any, int]]
 
 
 def run_command(work: Work, *, explained: bool = True) -> int:
-    """Run a command to its exit code; errors become one sentence on stderr, or (not `explained`) are
-    raised as they are."""
+    """Find the broker, and run a command to its exit code; errors become one sentence on stderr, or (not
+    `explained`) are raised as they are."""
+    from chat_client.cli_locating import locate
+
     ended_by: list[signal.Signals] = []
     try:
+        locate(click.get_current_context().ensure_object(Common))
         return int(asyncio.run(_with_goodbye(work, ended_by)))
     except ChatError as error:
         if not explained:

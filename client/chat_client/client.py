@@ -52,6 +52,7 @@ from chat_protocol.messages import (
     Rooms,
     SessionRequest,
     Users,
+    Welcome,
     Who,
 )
 from chat_protocol.names import check_name, check_text, clean_text
@@ -222,8 +223,20 @@ class ChatClient:
         """How many messages of the feed did not verify, and were dropped."""
         return self._session.bad_seals
 
+    @property
+    def welcome(self) -> Welcome:
+        """What the broker said when this session began: its software, its feed's port, and more."""
+        assert self._session.welcomed is not None, "entering waits for it"
+        return self._session.welcomed[0]
+
     def now(self) -> float:
         return self._connection.now()
+
+    def broker_time(self) -> int:
+        """The broker's clock: milliseconds since 1970, late by half the way there and back."""
+        assert self._session.welcomed is not None, "entering waits for it"
+        welcome, at = self._session.welcomed
+        return welcome.now + round((self.now() - at) * 1_000)
 
     def unanswered(self) -> int:
         """How many lines are neither stored nor failed yet."""
@@ -320,6 +333,10 @@ class ChatClient:
                 break
             after = page.entries[-1].seq
         return found
+
+    async def head(self, room: str) -> int:
+        """The newest seq of a room; 0 if it holds nothing yet. Raises Refused."""
+        return (await self._page(room, 0, 1)).head
 
     # ------------------------------------------------------------------ questions and commands
 

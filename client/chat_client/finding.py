@@ -43,6 +43,18 @@ def find_broker(url: str | None, home: Home) -> Address:
     return address
 
 
+def how_it_is_found(url: str | None) -> str:
+    """In words, what `find_broker` goes by."""
+    if url:
+        return "as it was named"
+    return "as CHAT_BROKER says" if os.environ.get("CHAT_BROKER") else "which runs on this machine"
+
+
+def has_local_broker() -> bool:
+    """Whether a broker of this user has left word on this machine."""
+    return next(connection_folder().glob("*.url"), None) is not None
+
+
 def _local_broker() -> Address:
     """From the file that a broker of this user has left in the runtime folder."""
     folder = connection_folder()

@@ -3,7 +3,8 @@
     keys/FINGERPRINT/bob.key       bob's secret key at that broker, once it is enrolled there
     keys/FINGERPRINT/bob.new       the same before it is
     keys/FINGERPRINT/bob.cursors   how far bob has read there
-    known_brokers                  HOST:PORT and the key that was seen there first
+    known_brokers                  HOST:PORT and the key that was seen there first; lan:NAME and the key
+                                   that was confirmed for the broker announced as NAME
 
 FINGERPRINT is the broker's (`chat_protocol.address.fingerprint`). Files with secrets are readable by
 their owner alone, and not used otherwise.
@@ -15,6 +16,7 @@ import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 import msgspec
 
@@ -99,6 +101,22 @@ class Home:
                 return key
         return None
 
+    def pinned_name(self, name: str) -> bytes | None:
+        """The key that was confirmed for the broker announced as `name` on a local network."""
+        return self.pinned(_place_of_name(name))
+
+    def knows(self, key: bytes) -> bool:
+        """Whether this key was seen anywhere before."""
+        return any(known == key for _, known in self._known())
+
+    def is_enrolled(self, broker: bytes, name: str) -> bool:
+        """Whether there is a key here with which `name` was let in at a broker."""
+        return (self.path / "keys" / fingerprint(broker) / f"{name.lower()}.key").exists()
+
+    @property
+    def known_brokers(self) -> Path:
+        return self.path / "known_brokers"
+
     def check_pin(self, address: Address) -> None:
         """Raise Unreachable if another key was seen at this place before."""
         known = self.pinned(address.place)
@@ -107,24 +125,32 @@ class Home:
                 f"the broker at {address.place} had another key before ({fingerprint(known)}) than this "
                 f"address names ({fingerprint(address.key)}): somebody may stand between, or the broker was "
                 "set up anew; ask its operator, and if all is right delete its line from "
-                f"{self.path / 'known_brokers'}"
+                f"{self.known_brokers}"
             )
 
     def pin(self, address: Address) -> None:
         """Remember the key of a broker that was reached."""
-        if address.key is None or self.pinned(address.place) is not None:
+        if address.key is not None:
+            self._pin(address.place, address.key)
+
+    def pin_name(self, name: str, key: bytes) -> None:
+        """Remember the key of a broker that announces itself as `name`."""
+        self._pin(_place_of_name(name), key)
+
+    def _pin(self, place: str, key: bytes) -> None:
+        if self.pinned(place) is not None:
             return
-        path = self.path / "known_brokers"
+        path = self.known_brokers
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(path, "ab+") as file:
-                line = f"{address.place} {encode_key(address.key)}\n".encode()
+                line = f"{place} {encode_key(key)}\n".encode()
                 file.write(line if _ends_with_newline(file) else b"\n" + line)
         except OSError as error:
             raise _unusable(path, error) from error
 
     def _known(self) -> list[tuple[str, bytes]]:
-        path = self.path / "known_brokers"
+        path = self.known_brokers
         try:
             lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
             return [(place, decode_key(key)) for place, key in lines]
@@ -170,6 +196,11 @@ def check_private(path: Path) -> None:
     info = path.stat()
     if info.st_uid != os.geteuid() or info.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SetupError(f"{path} holds a secret, and others may read it: chmod 600 it and own it")
+
+
+def _place_of_name(name: str) -> str:
+    """How a broker's announced name stands among the known brokers: in one word, in any case."""
+    return f"lan:{quote(name.lower(), safe='')}"
 
 
 def _ends_with_newline(file: BinaryIO) -> bool:

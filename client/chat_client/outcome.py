@@ -18,6 +18,7 @@ class Outcome(IntEnum):
     REFUSED = 3
     UNREACHABLE = 4
     UNKNOWN = 5
+    NO_ANSWER = 6  # stored, and nobody has answered
 
 
 def outcome_of(error: ChatError) -> Outcome:

@@ -115,6 +115,7 @@ class Session:
         self.limits = Limits()
         self.epoch = b""
         self.account = 0
+        self.welcomed: tuple[Welcome, float] | None = None  # the newest, and when it came
         self.bad_seals = 0
         self.outgoing: list[Request] = []
         self.actions: list[Action] = []
@@ -452,6 +453,7 @@ class Session:
         self.name, self.account = message.name, message.account
         self._token, self.limits = message.token, message.limits
         self._was_live = True
+        self.welcomed = (message, now)
         self._welcome_at = now
         self._join_until = None
         self._ping_s = max(0.1, message.ping_s)

@@ -87,7 +87,7 @@ def are_sound(lines: list[str], line_bytes: int, line_rows: int, bytes_max: int)
     """Whether many lines at once, of at most `bytes_max` together, may surely be stored. If not,
     `check_text` says of each what it is."""
     text = lines[0] if len(lines) == 1 else " ".join(lines)
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    size = (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) - (len(lines) - 1)
     return (
         size <= bytes_max
         and (size <= line_bytes or max(map(len, lines)) * 4 <= line_bytes)

@@ -206,6 +206,7 @@ class Bench:
         env = {name: value for name, value in os.environ.items() if not OWN_VARIABLES.fullmatch(name)}
         env |= {"XDG_RUNTIME_DIR": str(self.runtime), "CHAT_DATA": str(self.data), "TERM": "xterm"}
         env |= {"PATH": f"{BIN}:{os.environ.get('PATH', '')}", "LANG": "C.UTF-8", "TZ": "UTC"}
+        env |= {"CHAT_NO_ANNOUNCE": "1", "CHAT_NO_SEARCH": "1"}  # not on the networks of this machine
         if person:
             env["CHAT_HOME"] = str(self.home(person))
         return env | more

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from chat_broker.cli import main as broker_main
 from chat_client.cli import main as client_main
-from tests.integration.bench import BIN, Bench, Broker, wait_until
+from tests.integration.bench import BIN, REPOSITORY, Bench, Broker, Child, Terminal, wait_until
 
 LINES = 5_000
 
@@ -83,7 +85,7 @@ def test_every_option_has_a_variable(program: click.Group) -> None:
     [
         (["--timeout", "0", "users"], "Invalid value for '--timeout'"),
         (["send", "--room", "#a", "--to", "b", "x"], "say either --room or --to"),
-        (["tail", "--since", "tuesday"], "is one of all, now, recent, or the seq"),
+        (["tail", "--since", "tuesday"], "one of all, now, recent, or the seq"),
         (["sned"], "No such command 'sned'"),
         (["--name", "b b", "users"], "a name is made of letters, digits, and . _ - between them"),
         (["--name", "all", "users"], "the name all is reserved"),
@@ -162,6 +164,112 @@ def test_a_broker_that_goes_for_good_is_exit_code_5(bench: Bench) -> None:
     assert talker.err.startswith(
         "chat-client: nobody can tell whether this line was stored (no answer for 1 s"
     )
+
+
+# --------------------------------------------------------------------------- answers
+
+
+@pytest.fixture(scope="module")
+def dice(house: Bench, broker: Broker) -> Child:
+    """A bot that answers."""
+    bot = house.script("dice", broker, sys.executable, REPOSITORY / "examples" / "dice_bot.py")
+    house.comes("dice")
+    return bot
+
+
+def test_the_first_answer_is_printed(house: Bench, broker: Broker, dice: Child) -> None:
+    code, out, err = house.client("tom", broker, "send", "--reply-wait", "15", "!roll 20")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"tom rolled \d+\n", out)
+    assert dice.runs
+
+
+def test_the_answer_comes_after_the_last_line(house: Bench, broker: Broker, dice: Child) -> None:
+    """What is answered before is no answer to what was said last."""
+    code, out, err = house.client("tom", broker, "send", "--reply-wait", "1.5", stdin="!roll\nnever mind\n")
+    rolled = [line for line in house.lines(broker) if line.startswith("tom rolled")]
+    assert code in (0, 6), err
+    assert out in ("", f"{rolled[-1]}\n")
+    assert dice.runs
+
+
+def test_an_answer_of_one_person_alone(house: Bench, broker: Broker) -> None:
+    house.say("una", broker)
+    house.say("vera", broker, "hello", room="@una")
+    asking = house.start("vera", broker, "send", "--to", "una", "--reply-wait", "15", "lunch?")
+    wait_until("the question", lambda: house.lines(broker, "@vera", person="una")[-1] == "lunch?")
+    house.say("una", broker, "not here", room="#lobby")
+    house.say("una", broker, "at one\nat the gate", room="@vera")
+    assert asking.ends() == 0
+    assert (asking.out, asking.err) == ("at one\nat the gate\n", "")
+
+
+def test_no_answer_is_exit_code_6(house: Bench, broker: Broker) -> None:
+    code, out, err = house.client("wes", broker, "send", "--reply-wait", "0.3", "anybody?")
+    assert (code, out) == (6, "")
+    assert err == "chat-client: stored, but nobody answered within 0.3 s\n"
+    assert house.lines(broker)[-1] == "anybody?"
+    code, _, err = house.client("wes", broker, "send", "--reply-wait", "0.3", stdin="\n")
+    assert (code, err) == (6, "chat-client: nothing was said, so nobody answers\n")
+    code, _, err = house.client("wes", broker, "send", "--reply-wait", "0.3", "x" * 20_000)
+    assert code == 3
+    assert "nobody answered" not in err
+
+
+# --------------------------------------------------------------------------- output of commands
+
+
+def test_what_is_pasted_is_one_message(house: Bench, broker: Broker) -> None:
+    output = "one\n\n\x1b[31mtwo\x1b[0m\r\n  three\n"
+    assert house.client("xia", broker, "send", "--paste", stdin=output) == (0, "", "")
+    assert house.client("xia", broker, "send", "--title", "make  all", stdin=output) == (0, "", "")
+    assert house.client("xia", broker, "send", "--paste", "two", "words") == (0, "", "")
+    fenced = "```\none\n\ntwo\n  three\n```"
+    assert house.lines(broker)[-3:] == [fenced, f"make all\n{fenced}", "```\ntwo words\n```"]
+
+
+def test_a_long_paste_becomes_several_messages_and_loses_nothing(house: Bench, broker: Broker) -> None:
+    house.client("xia", broker, stdin="/create long\nexit\n")
+    numbers = "\n".join(map(str, range(1_000)))
+    assert house.client("xia", broker, "send", "--room", "long", "--title", "n", stdin=numbers) == (0, "", "")
+    lines = house.lines(broker, "#long")
+    assert [line.split("\n")[0] for line in lines] == [f"n ({part}/6)" for part in range(1, 7)]
+    assert "\n".join("\n".join(line.split("\n")[2:-1]) for line in lines) == numbers
+
+
+def test_nothing_to_paste(house: Bench, broker: Broker) -> None:
+    before = house.lines(broker)
+    assert house.client("xia", broker, "send", "--paste") == (0, "", "")
+    assert house.client("xia", broker, "send", "--title", "make: no output") == (0, "", "")
+    assert house.lines(broker) == [*before, "make: no output"]
+
+
+def test_too_much_to_paste_is_said_and_nothing_else(house: Bench, broker: Broker) -> None:
+    before = house.lines(broker)
+    code, out, err = house.client("xia", broker, "send", "--paste", stdin="x" * (4 << 20) + "y")
+    assert (code, out) == (3, "")
+    assert err.startswith("chat-client: line_too_long: more than 4 MiB came on stdin, and nothing was said")
+    assert house.lines(broker) == before
+    code, _, err = house.client("xia", broker, "send", "--title", "t" * 201, stdin="x")
+    assert code == 2
+    assert "a title has at most 200 characters" in err
+
+
+# --------------------------------------------------------------------------- progress
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")  # pexpect's; nothing runs yet
+def test_thousands_of_lines_show_how_far_they_are(house: Bench, broker: Broker) -> None:
+    (house.folder / "many").write_text("".join(f"{number}\n" for number in range(4_000)))
+    shell = f"exec {BIN}/chat-client send < {house.folder / 'many'}"
+    seen = Terminal(["bash", "-c", shell], house.env("yan", CHAT_NAME="yan", CHAT_BROKER=broker.url))
+    try:
+        seen.shows("lines stored in")
+        assert "4,000 lines stored in" in seen.rows[-1]
+        assert seen.ends() == 0
+    finally:
+        seen.close()
+    assert house.client("zoe", broker, "send", stdin="\n".join(map(str, range(2_000)))) == (0, "", "")
 
 
 # --------------------------------------------------------------------------- the broker restarts

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.integration.bench import Bench, Broker
+from tests.integration.bench import BIN, Bench, Broker
 
 
 def tail(bench: Bench, broker: Broker, *options: str, person: str = "reader") -> list[dict[str, Any]]:
@@ -41,6 +41,67 @@ def test_since(house: Bench, broker: Broker) -> None:
     assert tail(house, broker, "--since", str(last)) == []
     assert tail(house, broker, "--since", "now") == []
     assert tail(house, broker) == everything[-50:]
+
+
+def test_since_a_moment(house: Bench, broker: Broker) -> None:
+    house.client("bob", broker, stdin="/create moments\nexit\n")
+    house.say("bob", broker, *(f"old {number}" for number in range(700)), room="#moments")
+    rows = tail(house, broker, "--room", "moments", "--since", "all")
+    assert tail(house, broker, "--room", "moments", "--since", "1h") == rows
+    assert tail(house, broker, "--room", "moments", "--since", "yesterday") == rows
+    assert tail(house, broker, "--room", "moments", "--since", "0s") == []
+    house.say("bob", broker, "new", room="#moments")
+    news = tail(house, broker, "--room", "moments", "--since", "all")[-1]
+    assert news["text"] == "new"
+    assert tail(house, broker, "--room", "moments", "--since", news["at"]) == [news]
+    assert tail(house, broker, "--room", "moments", "--since", rows[350]["at"])[0]["at"] == rows[350]["at"]
+
+
+def test_since_a_moment_it_goes_on_with_what_comes(house: Bench, broker: Broker) -> None:
+    house.say("bea", broker, "before")
+    following = house.start("ben", broker, "tail", "--json", "--since", "1h", "--from", "bea")
+    following.says('"before"')
+    house.say("bea", broker, "after")
+    following.says('"after"')
+    assert {row["from"] for row in following.rows} == {"bea"}
+
+
+def test_only_some_lines(house: Bench, broker: Broker) -> None:
+    house.say("ida", broker, "build 1 failed", "build 2 passed", "@jan have a look")
+    house.say("jan", broker, "build 3 passed", "ida: thanks")
+    everything = ("--since", "all")
+
+    def texts(*options: str, person: str = "jan") -> list[str]:
+        return [row["text"] for row in tail(house, broker, *everything, *options, person=person)]
+
+    assert texts("--grep", r"build \d passed") == ["build 2 passed", "build 3 passed"]
+    assert texts("--from", "IDA") == ["build 1 failed", "build 2 passed", "@jan have a look"]
+    assert texts("--from", "@ida", "--from", "jan", "--grep", "passed") == [
+        "build 2 passed",
+        "build 3 passed",
+    ]
+    assert texts("--mentions") == ["@jan have a look"]
+    assert texts("--mentions", person="ida") == ["ida: thanks"]
+    assert texts("--mentions", "--from", "jan") == []
+
+
+def test_moments_and_patterns_that_are_none(house: Bench, broker: Broker) -> None:
+    code, _, err = house.read("ida", broker, "tail", "--since", "2 moons")
+    assert code == 2
+    assert "'2 moons' is no moment: write 2h, 1h30m, 9:00" in err
+    code, _, err = house.read("ida", broker, "tail", "--grep", "(")
+    assert code == 2
+    assert "'(' is no regular expression" in err
+
+
+def test_a_reader_that_has_gone_is_noticed_at_once(house: Bench, broker: Broker) -> None:
+    """Not only when the next line comes: nobody says anything after the first."""
+    house.say("kim", broker, "one")
+    script = f"{BIN}/chat-client tail --since all | head -n 1"
+    child = house.script("kim", broker, "env", "CHAT_NAME=kim", "bash", "-c", script)
+    assert child.ends() == 0
+    assert len(child.lines) == 1
+    assert child.err == ""
 
 
 def test_what_it_follows_comes_as_it_is_said(house: Bench, broker: Broker) -> None:

@@ -12,6 +12,7 @@ from chat_protocol.errors import BadName, BadText, Code
 from chat_protocol.messages import LINE_BYTES_MAX, LINE_ROWS_MAX, NAME_CHARS_MAX
 from chat_protocol.names import (
     RESERVED_NAMES,
+    are_sound,
     check_name,
     check_room,
     check_text,
@@ -196,3 +197,32 @@ def test_a_broker_may_allow_less_or_more() -> None:
     with pytest.raises(BadText, match="2 rows"):
         check_text("1\n2\n3", line_rows=2)
     assert check_text("x" * 20_000, line_bytes=20_000)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["", " ", "a", "b" * 20, "é✓", "x\ny", "\x1b[m", "\u202e", "\ud800"]),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 60),
+    st.integers(1, 4),
+    st.integers(1, 80),
+)
+def test_many_lines_at_once_are_sound_only_if_each_is(
+    lines: list[str], line_bytes: int, line_rows: int, bytes_max: int
+) -> None:
+    def is_sound(line: str) -> bool:
+        try:
+            return check_text(line, line_bytes=line_bytes, line_rows=line_rows) == line
+        except BadText:
+            return False
+
+    if are_sound(lines, line_bytes, line_rows, bytes_max):
+        assert all(map(is_sound, lines))
+        assert sum(len(line.encode()) for line in lines) <= bytes_max
+
+
+def test_as_much_as_may_be_said_at_once_is_looked_at_at_once() -> None:
+    assert are_sound(["x" * 98] * 500, 16_384, 200, 49_000)
+    assert not are_sound(["x" * 98] * 500, 16_384, 200, 48_999)
