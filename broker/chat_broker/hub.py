@@ -95,13 +95,16 @@ class Hub:
     def receive_all(
         self, peer: bytes, key: bytes, requests: Sequence[AnyRequest | BadFrame], now: Now
     ) -> None:
-        """Requests from one connection, in the order in which they came, some of them not to be read."""
-        self._advance(now)
+        """Requests from one connection, in the order in which they came, some of them not to be read. What
+        has become much goes to the log at once, which then works while the rest is judged."""
+        state = self._advance(now)
         for run in _in_runs(requests):
             if isinstance(run, BadFrame):
                 self.receive_bad(peer, run, now)
             else:
                 self._receive(peer, key, run)
+        if state.has_much_to_store:
+            state.flush()
 
     def _receive(self, peer: bytes, key: bytes, run: list[AnyRequest]) -> None:
         message = run[0]

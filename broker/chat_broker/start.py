@@ -28,6 +28,7 @@ from chat_protocol.errors import BadAddress
 from chat_protocol.places import connection_file
 from chat_protocol.sealing import SigningSealer
 
+SWITCH_S = 0.0005  # the log's thread needs Python some times a commit, and is not to wait 5 ms for each
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -50,6 +51,7 @@ def serve(
     note = _configure_notes(log_format)
     clients = raise_descriptor_limit()
     folder.prepare()
+    sys.setswitchinterval(SWITCH_S)
     waker = Waker()
     log = SqliteLog(folder.path, wake=waker, backup_secrets=folder.secrets)
     try:

@@ -364,6 +364,11 @@ class State:
         self.log.append(batch)
 
     @property
+    def has_much_to_store(self) -> bool:
+        """Whether the open batch is as big as batches have to be."""
+        return self._open.bytes >= max(1, self.settings.batch_bytes)
+
+    @property
     def is_storing(self) -> bool:
         return bool(self._in_flight)
 

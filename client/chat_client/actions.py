@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True):
     """Make a new connection in place of any old one, with the invite's key or this client's own."""
 
     with_invite: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Hangup:
+class Hangup(Struct, frozen=True):
     """Let the connection and the feed go."""
 
 
-@dataclass(frozen=True, slots=True)
-class JoinFeed:
+class JoinFeed(Struct, frozen=True):
     """Open a new feed socket with this token. `host` "" is the host of the connection."""
 
     host: str
@@ -26,13 +23,11 @@ class JoinFeed:
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     topic: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True):
     topic: bytes
 
 

@@ -6,12 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from chat_client import cli_account, cli_bots, cli_completion, cli_doctor, cli_scripts
 from chat_client.cli_options import Common, as_room, option
 from chat_client.cli_running import die_of, explain_error, run_command
 from chat_client.completing import room_names
@@ -23,22 +23,35 @@ if TYPE_CHECKING:
 HINT_S = 1.5  # of waiting for the broker, after which a person is told
 DUMB_TERMINALS = frozenset({"", "dumb", "unknown"})
 NAME_CODES = frozenset({"name_taken", "bad_name", "wrong_name"})
-COMMANDS = (
-    cli_scripts.send,
-    cli_scripts.tail,
-    cli_scripts.users,
-    cli_scripts.rooms,
-    cli_bots.execute,
-    cli_bots.replay,
-    cli_account.invite,
-    cli_account.devices,
-    cli_account.revoke,
-    cli_completion.completion,
-    cli_doctor.doctor,
-)
+#: Where each command is: one is imported only when it is asked for, so that none makes another start late.
+COMMANDS = {
+    "send": "cli_scripts:send",
+    "tail": "cli_scripts:tail",
+    "users": "cli_scripts:users",
+    "rooms": "cli_scripts:rooms",
+    "exec": "cli_bots:execute",
+    "replay": "cli_bots:replay",
+    "invite": "cli_account:invite",
+    "devices": "cli_account:devices",
+    "revoke": "cli_account:revoke",
+    "completion": "cli_completion:completion",
+    "doctor": "cli_doctor:doctor",
+}
 
 
-@click.group(invoke_without_command=True)
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"chat_client.{module}"), name)
+        return command
+
+
+@click.group(cls=_Commands, invoke_without_command=True)
 @click.version_option(package_name="simple-chat")
 @option(
     "--name", envvar="CHAT_NAME", default=None, metavar="NAME", help="Who you are; asked for at a terminal."
@@ -105,10 +118,6 @@ def main(
     )
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
-
-
-for _command in COMMANDS:
-    main.add_command(_command)
 
 
 def _talk(common: Common) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import time
+from datetime import datetime
 
 import click
 
 from chat_client.cli_options import Common, as_room, json_option, option, room_option, timeout_option
 from chat_client.cli_running import run_command
+from chat_client.since import Ago, parse_moment
 
 HANDLER_FAILED = 1
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def _as_rooms(
@@ -52,6 +51,10 @@ def execute(common: Common, room: tuple[str, ...], since: str, command: tuple[st
     it is started again.
 
     It is started again when it dies; exit code 0 means that it has finished. Its stderr is left as it is.
+
+    \b
+    Examples:
+      chat-client --name ci exec sh -c 'echo "a bot says hello"'
     """
 
     async def run() -> int:
@@ -72,16 +75,15 @@ def execute(common: Common, room: tuple[str, ...], since: str, command: tuple[st
     sys.exit(run_command(run))
 
 
-def _since(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, int]:
-    """A seq, and a number of seconds; one of them is 0."""
+def _since(_context: click.Context, _parameter: click.Parameter, value: str) -> int | Ago | datetime:
     if value == "all":
-        return 0, 0
+        return 0
     if value.isdecimal():
-        return int(value), 0
-    ago = re.fullmatch(r"(\d{1,9})([smhdw])", value)
-    if ago is None:
-        raise click.BadParameter("is all, the seq of a line, or how long ago: 30m, 2h, 7d")
-    return 0, int(ago[1]) * _UNITS_S[ago[2]]
+        return int(value)
+    try:
+        return parse_moment(value, datetime.now())
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; or all, or the seq of a line") from None
 
 
 @click.command()
@@ -93,13 +95,13 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     default="all",
     show_default=True,
     callback=_since,
-    metavar="all|SEQ|TIME",
-    help="Begin with the first line, after the line SEQ, or so long ago: 30m, 2h, 7d.",
+    metavar="all|SEQ|MOMENT",
+    help="Begin with the first line, after the line SEQ, or with a moment: 2h, 9:00, yesterday, 2026-03-31.",
 )
 @timeout_option
 @click.argument("bot")
 @click.pass_obj
-def replay(common: Common, room: str | None, as_json: bool, since: tuple[int, int], bot: str) -> None:
+def replay(common: Common, room: str | None, as_json: bool, since: int | Ago | datetime, bot: str) -> None:
     """Run BOT over what was said in a room, and print what it would have said. Nothing is sent.
 
     BOT is module:name or a file, as in examples/dice_bot.py. It gets the lines one after the other, with
@@ -110,12 +112,11 @@ def replay(common: Common, room: str | None, as_json: bool, since: tuple[int, in
     async def run() -> int:
         from chat_client import replaying
         from chat_client.shell import complain
+        from chat_client.tailing import seq_at
 
         one = replaying.find_bot(bot)
         async with common.chat() as chat:
-            after, ago_s = since
-            if ago_s:
-                after = await replaying.seq_before(chat, where, int((time.time() - ago_s) * 1_000))
+            after = since if isinstance(since, int) else await seq_at(chat, where, since)
             replay = replaying.Replay(chat, one, where, after)
             await replay.run(
                 lambda line, said: click.echo(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from chat_client.choice import LISTED_MAX, Choice, in_words, listing, sort_out
 from chat_client.cli_options import Common

@@ -1,4 +1,4 @@
-"""What a front end receives from a session: one dataclass for each thing that can happen.
+"""What a front end receives from a session: one struct for each thing that can happen.
 
 `Line` and `Notice` come exactly once per entry and in the room's order. Everything else describes
 the present and may repeat.
@@ -6,8 +6,9 @@ the present and may repeat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from chat_protocol.messages import RoomKind
 
@@ -21,8 +22,7 @@ class Link(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Where a line is stored: what `say` returns and what identifies a line for ever."""
 
     room: str
@@ -30,8 +30,7 @@ class Position:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class LinkChanged:
+class LinkChanged(Struct, frozen=True):
     """`reason` is a sentence ("" when live); `retry_at` the time of the next try, on the session's clock."""
 
     link: Link
@@ -40,15 +39,13 @@ class LinkChanged:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolled(Struct, frozen=True):
     """The account `name` exists now and this client's key opens it."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomOpened:
+class RoomOpened(Struct, frozen=True):
     """A room is being followed. `title` is what people call it: #lobby, or @bob for a direct room.
     `asked` is the name it was opened by."""
 
@@ -62,8 +59,7 @@ class RoomOpened:
     resumed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RoomClosed:
+class RoomClosed(Struct, frozen=True):
     """A room is no longer followed: refused, left, or removed from it."""
 
     room: str
@@ -72,8 +68,7 @@ class RoomClosed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RoomAdded:
+class RoomAdded(Struct, frozen=True):
     """This account may open a room: somebody added it, or wrote it directly. `by` is "" where it was
     away when that happened."""
 
@@ -83,8 +78,7 @@ class RoomAdded:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """Something was said; `own`: by this account. `hops` is 0 for a person's line; for a bot's it counts
     how many bots in a row have answered each other. `replayed`: it is from before the room was opened."""
 
@@ -113,8 +107,7 @@ class Line:
         return hashlib.sha256(what).digest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """An entry that is no line: a room was created, a member added or removed. `text` is "" for an
     entry of a kind this version does not know."""
 
@@ -129,16 +122,14 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The line said as `ref` is stored."""
 
     ref: int
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The line said as `ref` was not stored, or (`unknown`) nobody can say whether it was."""
 
     ref: int
@@ -149,8 +140,7 @@ class Failed:
     unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """Entries `first` to `last` of a room are no longer kept by the broker."""
 
     room: str
@@ -159,16 +149,14 @@ class Lost:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class EpochChanged:
+class EpochChanged(Struct, frozen=True):
     """The broker's history is another one now (restored or reset); the room is shown afresh."""
 
     room: str
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class CatchingUp:
+class CatchingUp(Struct, frozen=True):
     """How many entries of a room are still to be shown; 0 when level again."""
 
     room: str
@@ -176,8 +164,7 @@ class CatchingUp:
     behind: int
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceChanged:
+class PresenceChanged(Struct, frozen=True):
     """Who came to a room and who went. Names are left out (`whole` False) when there were too many."""
 
     room: str
@@ -188,8 +175,7 @@ class PresenceChanged:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ReadMarker:
+class ReadMarker(Struct, frozen=True):
     """How far this account has read a room, as the broker knows it: told after RoomOpened if it ever read
     there, and when another of its devices has read on. It never goes back but after EpochChanged."""
 

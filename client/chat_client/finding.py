@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from chat_client.home import Home, check_private
 from chat_protocol.address import DEFAULT_PORT, Address, parse_address

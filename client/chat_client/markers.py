@@ -6,7 +6,7 @@ and no sooner than `MARK_EVERY_S` after the one before; again after a reconnecti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chat_client import events as ev
 from chat_client.rooms import Host
@@ -18,8 +18,7 @@ MARK_AGAIN_S = 5.0  # a Mark without an answer
 _LATER = RETRY_CODES | {Code.STORAGE_FULL, Code.STORAGE_FAILED}
 
 
-@dataclass(slots=True)
-class _Marker:
+class _Marker(Struct):
     """One room's. `known` is the broker's word, `read` what was read here, `asked` the newest of that which
     is on its way, in `request`."""
 

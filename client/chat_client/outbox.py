@@ -11,6 +11,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+from msgspec import field as structs_field
+
 from chat_protocol.errors import RETRY_CODES, Code
 from chat_protocol.messages import SAY_BYTES_MAX, SAY_LINES_MAX, Refusal, Say
 
@@ -25,8 +28,7 @@ _OF_THE_TEXT = frozenset({Code.BAD_TEXT, Code.LINE_TOO_LONG, Code.TOO_MANY_HOPS}
 _UNREAD = frozenset({Code.BANNED, Code.REVOKED, Code.STORAGE_FAILED})
 
 
-@dataclass(frozen=True, slots=True)
-class Unsaid:
+class Unsaid(Struct, frozen=True):
     """A line that waits to be packed."""
 
     ref: int
@@ -35,8 +37,7 @@ class Unsaid:
     hops: int = 0
 
 
-@dataclass(slots=True)
-class Saying:
+class Saying(Struct):
     """A Say on its way. Under the present instance it went out `sent` times, and the broker refused it
     `refused` times; `out` are the numbers of the copies that are not answered yet, oldest first."""
 
@@ -45,7 +46,7 @@ class Saying:
     sent_at: float = 0.0
     sent: int = 0
     refused: int = 0
-    out: deque[int] = field(default_factory=deque)
+    out: deque[int] = structs_field(default_factory=deque)
 
 
 @dataclass(slots=True)

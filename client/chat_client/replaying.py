@@ -13,7 +13,7 @@ from chat_client.bot import Bot
 from chat_client.bots.folder import BotFolder
 from chat_client.bots.loading import load
 from chat_client.client import ChatClient
-from chat_client.events import Line, Notice, Position
+from chat_client.events import Line, Position
 from chat_protocol.errors import SetupError
 from chat_protocol.messages import LINE_BYTES_MAX, LINE_ROWS_MAX, PAGE_ENTRIES_MAX
 from chat_protocol.names import check_text, clean_text
@@ -76,35 +76,12 @@ class Replay:
             self.failed = dispatcher.failed
 
     async def _lines(self) -> AsyncIterator[Line]:
-        after = min(self.after, await head_of(self.chat, self.room))
+        after = min(self.after, await self.chat.head(self.room))
         while entries := await self.chat.history(self.room, after, PAGE_ENTRIES_MAX):
             for entry in entries:
                 if isinstance(entry, Line):
                     yield entry
             after = entries[-1].seq
-
-
-async def seq_before(chat: ChatClient, room: str, at_ms: int) -> int:
-    """The seq of the last entry of a room that is older than a time, by halving; 0 if none is."""
-    low, high = 0, await head_of(chat, room)
-    while low < high:
-        middle = (low + high + 1) // 2
-        found: list[Line | Notice] = await chat.history(room, middle - 1, 1)
-        if found and found[0].seq > middle:  # what is older is not kept
-            low, high = (found[0].seq, high) if found[0].at < at_ms else (low, middle - 1)
-        elif found and found[0].at < at_ms:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-async def head_of(chat: ChatClient, room: str) -> int:
-    """The newest seq of a room; 0 for one that is not there or not ours."""
-    for info in await chat.rooms():
-        if room.lower() in (info.room, info.title.lower()):
-            return info.head
-    return 0
 
 
 def as_text(bot: str, line: Line, said: list[tuple[str, str]]) -> str:

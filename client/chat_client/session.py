@@ -17,8 +17,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from chat_client import events as ev
 from chat_client.actions import Action, Dial, Hangup
@@ -75,16 +76,14 @@ _FINAL = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The answer to `ask`: a reply, or the broker's no."""
 
     request: int
     reply: Reply | Refused
 
 
-@dataclass(slots=True)
-class _Asked:
+class _Asked(Struct):
     make: Callable[[int, bytes], SessionRequest]
     sent_at: float
 

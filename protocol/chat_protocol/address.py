@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from msgspec import Struct
 
 from chat_protocol.errors import BadAddress
 
 DEFAULT_PORT = 5555
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """A parsed chat:// URL. `key` is None when the URL carries none (then it must be known already)."""
 
     host: str

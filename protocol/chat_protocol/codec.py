@@ -6,8 +6,8 @@ A frame is one version byte and one MessagePack array: a message, or several req
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -31,18 +31,34 @@ from chat_protocol.messages import (
 
 T = TypeVar("T")
 
+
+class _Decoder(Generic[T]):
+    """A decoder that is built when it is first used: each costs a start some milliseconds, and no process
+    needs all of them."""
+
+    decode: Callable[[bytes | memoryview], T]
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self.decode = self._first
+
+    def _first(self, data: bytes | memoryview) -> T:
+        self.decode = msgspec.msgpack.Decoder(self._kind).decode
+        return self.decode(data)
+
+
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])
 _PUBLICATION = b"\x92\x01"  # an array of two: its kind, and its entries
 
 _encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
-_several: msgspec.msgpack.Decoder[list[AnyRequest]] = msgspec.msgpack.Decoder(list[AnyRequest])
-_replies: msgspec.msgpack.Decoder[AnyReply] = msgspec.msgpack.Decoder(AnyReply)
-_feed: msgspec.msgpack.Decoder[AnyFeed] = msgspec.msgpack.Decoder(AnyFeed)
-_entries: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
-_fields = msgspec.msgpack.Decoder(list[Raw])
-_number = msgspec.msgpack.Decoder(int)
+_requests: _Decoder[AnyRequest] = _Decoder(AnyRequest)
+_several: _Decoder[list[AnyRequest]] = _Decoder(list[AnyRequest])
+_replies: _Decoder[AnyReply] = _Decoder(AnyReply)
+_feed: _Decoder[AnyFeed] = _Decoder(AnyFeed)
+_entries: _Decoder[list[Entry]] = _Decoder(list[Entry])
+_fields: _Decoder[list[Raw]] = _Decoder(list[Raw])
+_number: _Decoder[int] = _Decoder(int)
 
 REQUEST_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyRequest.__args__)
 REPLY_KINDS = frozenset(kind.__struct_config__.tag for kind in AnyReply.__args__)
@@ -204,14 +220,14 @@ def decode_body(entry: Entry, kind: type[T]) -> T | None:
         return None
 
 
-def _decode(frame: bytes, bytes_max: int, decoder: msgspec.msgpack.Decoder[T], kinds: frozenset[Any]) -> T:
+def _decode(frame: bytes, bytes_max: int, decoder: _Decoder[T], kinds: frozenset[Any]) -> T:
     body = memoryview(frame)[1:]
     if not 2 <= len(frame) <= bytes_max or frame[0] != VERSION:
         raise _bad_frame(frame, bytes_max, body)
     return _decode_body(body, decoder, kinds)
 
 
-def _decode_body(body: memoryview, decoder: msgspec.msgpack.Decoder[T], kinds: frozenset[Any]) -> T:
+def _decode_body(body: memoryview, decoder: _Decoder[T], kinds: frozenset[Any]) -> T:
     try:
         return decoder.decode(body)
     except _DECODE_ERRORS as error:

@@ -630,6 +630,7 @@ def test_a_backup_made_while_lines_come_in(keeper: Keeper, tmp_path: Path) -> No
                 NOW,
                 {"#lobby": told(seq, 20), "#team": told(seq, 20)},
                 {KEY: Sender(seq)},
+                marks={MARK: seq},
             )
         )
     assert not any(result.error for result in keeper.results(100))
@@ -656,6 +657,7 @@ def test_a_backup_made_while_lines_come_in(keeper: Keeper, tmp_path: Path) -> No
                 list(entries_after(keeper.log, room, 0))[: len(kept)]
             )
         assert restored.sender(KEY) == Sender(1_981)
+        assert restored.mark(MARK) == 1_981
 
 
 def test_a_restored_log_is_new_once_and_keeps_secrets_until_told(keeper: Keeper, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from chat_client.cli import main as client_main
 from tests.integration.bench import BIN, REPOSITORY, Bench, Broker, Child, wait_until
 
 PROGRAMS = {"chat-broker": broker_main, "chat-client": client_main}
-WITHOUT_EXAMPLES = {"chat-client exec", "chat-client replay"}  # theirs need a program of one's own
+WITHOUT_EXAMPLES = {"chat-client replay"}  # its would need a bot of one's own
 SHELLS = {"zsh": "autoload -Uz compinit; compinit -u; ", "fish": "", "bash": ""}  # and what they need before
 
 
