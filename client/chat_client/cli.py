@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +17,11 @@ from chat_client.cli_running import die_of, explain_error, run_command
 from chat_client.completing import room_names
 from chat_protocol.errors import BadName, ChatError, Refused
 
+if TYPE_CHECKING:
+    from chat_client.client import ChatClient
+
 HINT_S = 1.5  # of waiting for the broker, after which a person is told
+DUMB_TERMINALS = frozenset({"", "dumb", "unknown"})
 NAME_CODES = frozenset({"name_taken", "bad_name", "wrong_name"})
 #: Where each command is: one is imported only when it is asked for, so that none makes another start late.
 COMMANDS = {
@@ -107,7 +113,9 @@ def main(
       chat-client --name bob --room ops
       echo "build 812 is green" | chat-client --name ci send
     """
-    context.obj = Common(name, broker, room, Path(home) if home else None, timeout, searches=not no_search)
+    context.obj = Common(
+        name, broker, room, Path(home) if home else None, timeout, plain=plain, searches=not no_search
+    )
     if context.invoked_subcommand is None:
         sys.exit(_talk(context.obj))
 
@@ -144,9 +152,24 @@ async def _converse(common: Common, interactive: bool) -> int:
     async with common.chat(rooms=(common.room,), remember=True) as chat:
         if hint is not None:
             hint.cancel()
+        if interactive and not common.plain and _can_show_a_screen():
+            return await _on_screen(chat, common.room)
         return await run_line(
             chat, room=common.room, interactive=interactive, stdin=sys.stdin, stdout=sys.stdout
         )
+
+
+def _can_show_a_screen() -> bool:
+    return sys.platform == "win32" or os.environ.get("TERM", "").lower() not in DUMB_TERMINALS
+
+
+async def _on_screen(chat: ChatClient, room: str) -> int:
+    from chat_client.home import Home
+    from chat_client.preferences import Keeper
+    from chat_client.tui import run_screen  # slow to import, and not needed by scripts
+
+    keeper = Keeper(Home(chat.home).preferences(chat.address.key or b"", chat.name))
+    return await run_screen(chat, room=room, keeper=keeper)
 
 
 def _asked_name() -> str:

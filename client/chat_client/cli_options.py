@@ -24,6 +24,7 @@ class Common:
     room: str
     home: Path | None
     timeout_s: float
+    plain: bool = False
     searches: bool = True  # the local network, where no broker is known
 
     def checked_name(self) -> str:

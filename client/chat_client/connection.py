@@ -29,6 +29,7 @@ from chat_protocol.messages import CURVE_BYTES, REPLY_BYTES_MAX
 
 FEED_USER = b"feed"
 DRAIN_MAX = 512  # messages between two looks at the clock
+LOOK_MS = 250  # a wake-up that went astray costs no more than this
 BYE_LINGER_MS = 500
 HANDSHAKE_MS = 3_000
 _WATCHED = (
@@ -165,6 +166,8 @@ class Connection:
                 self._command.shadow.send(frame, zmq.NOBLOCK)
             except zmq.Again:
                 break  # the link is stuck: what was not answered is asked again
+        if outgoing:
+            asyncio.get_running_loop().call_soon(self._take_command, self._command)
 
     def _deliver(self) -> None:
         session = self._session
@@ -187,8 +190,10 @@ class Connection:
                 self._join_feed(host or self._reached, port, token)
             case Subscribe(topic) if self._feed is not None:
                 self._feed.shadow.setsockopt(zmq.SUBSCRIBE, topic)
+                asyncio.get_running_loop().call_soon(self._take_feed, self._feed)
             case Unsubscribe(topic) if self._feed is not None:
                 self._feed.shadow.setsockopt(zmq.UNSUBSCRIBE, topic)
+                asyncio.get_running_loop().call_soon(self._take_feed, self._feed)
 
     def _hang_up(self, linger_ms: int = 0) -> None:
         if self._dialling is not None:
@@ -251,17 +256,27 @@ class Connection:
 
     # ------------------------------------------------------------------ what comes in
 
+    # ZeroMQ tells of what has come once, and any use of a socket may take that word: so whoever sent or
+    # subscribed looks itself, soon, besides the reader that sleeps until it is woken.
+
     async def _read_command(self, line: _Line) -> None:
         while self._command is line:
-            await line.socket.poll(zmq.POLLIN)
-            for _ in range(DRAIN_MAX):
-                try:
-                    frames = line.shadow.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
-                if len(frames) == 1:
-                    self._receive(frames[0])
-            self.pump()
+            await line.socket.poll(LOOK_MS)
+            self._take_command(line)
+
+    def _take_command(self, line: _Line) -> None:
+        if self._command is not line:
+            return
+        for _ in range(DRAIN_MAX):
+            try:
+                frames = line.shadow.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if len(frames) == 1:
+                self._receive(frames[0])
+        else:
+            asyncio.get_running_loop().call_soon(self._take_command, line)
+        self.pump()
 
     def _receive(self, frame: bytes) -> None:
         try:
@@ -300,16 +315,23 @@ class Connection:
 
     async def _read_feed(self, line: _Line) -> None:
         while self._feed is line:
-            await line.socket.poll(zmq.POLLIN)
-            now = self.now()
-            for _ in range(DRAIN_MAX):
-                try:
-                    frames = line.shadow.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
-                if len(frames) == 2:
-                    self._session.receive_feed(frames[0], frames[1], now)
-            self.pump()
+            await line.socket.poll(LOOK_MS)
+            self._take_feed(line)
+
+    def _take_feed(self, line: _Line) -> None:
+        if self._feed is not line:
+            return
+        now = self.now()
+        for _ in range(DRAIN_MAX):
+            try:
+                frames = line.shadow.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if len(frames) == 2:
+                self._session.receive_feed(frames[0], frames[1], now)
+        else:
+            asyncio.get_running_loop().call_soon(self._take_feed, line)
+        self.pump()
 
     async def _watch_feed(self, line: _Line) -> None:
         while self._feed is line:

@@ -14,11 +14,11 @@ from datetime import tzinfo
 from enum import Enum
 
 from chat_client import slash
-from chat_client.events import Failed, Link, LinkChanged, RoomAdded
+from chat_client.events import Failed, Line, Link, LinkChanged, Notice, RoomAdded
 from chat_client.front import Chat
 from chat_client.outcome import Outcome, outcome_of
 from chat_client.rows import Row, clean_name, clean_names, plural, who_is
-from chat_client.slash import Command
+from chat_client.slash import Command, ScreenCommand
 from chat_client.transcript import PendingState, Transcript
 from chat_protocol.errors import CallerError, ChatError, Code, Refused
 from chat_protocol.messages import RoomInfo, RoomKind
@@ -42,7 +42,8 @@ class Conversation:
     """One account's talk through `chat`, from `start` until `closed` or a command to leave.
 
     `listen` must run all the while, begun just after `start` so that the first lines already count as
-    those of the current room: it is what shows things, and what `settle` waits for.
+    those of the current room: it is what shows things, and what `settle` waits for. A screen that knows
+    commands of its own brings `obey`, which may raise CallerError.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class Conversation:
         *,
         clock: Callable[[], float] = time.time,
         tz: tzinfo | None = None,
+        obey: Callable[[ScreenCommand], None] | None = None,
     ) -> None:
-        self.transcript = Transcript(chat.name, now=clock(), tz=tz)
+        self.transcript = Transcript(chat.name, now=clock(), tz=tz, apart=obey is not None)
         self.transcript.link = chat.link
         self.closed: LinkChanged | None = None
         self.outcome = Outcome.DONE
@@ -61,6 +63,8 @@ class Conversation:
         self._chat = chat
         self._show = show
         self._clock = clock
+        self._obey_screen = obey
+        self._verbs = slash.VERBS if obey is None else slash.SCREEN_VERBS
         self._changed = asyncio.Event()
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -133,16 +137,16 @@ class Conversation:
 
     # ----------------------------------------------------------------------- what was typed
 
-    async def take(self, typed: str) -> Next:
-        """Carry out one typed line. After `Next.STOP`, what was meant to follow is best not said: it would
-        be said in another room."""
-        command = slash.parse(typed)
+    async def take(self, typed: str, room: str = "") -> Next:
+        """Carry out one typed line; what is said is said in `room` ("" is the current one). After
+        `Next.STOP`, what was meant to follow is best not said: it would be said in another room."""
+        command = slash.parse(typed, self._verbs)
         if command is None:
             return Next.GO_ON
         if isinstance(command, slash.Exit):
             return Next.LEAVE
         try:
-            await self._obey(command)
+            await self._obey(command, room)
         except ChatError as error:
             self._worsen(outcome_of(error))
             self._problem(str(error))
@@ -150,22 +154,22 @@ class Conversation:
         await self._until(lambda: self.transcript.unanswered < UNANSWERED_MAX, None)
         return Next.GO_ON
 
-    async def _obey(self, command: Command) -> None:
+    async def _obey(self, command: Command, room: str) -> None:
         match command:
             case slash.Say(text):
-                self._say(text, self._here())
-            case slash.Users(room):
-                await self._users(room)
+                self._say(text, room or self._here())
+            case slash.Users(where):
+                await self._users(where)
             case slash.Rooms():
                 await self._list_rooms()
             case slash.Join(target):
-                await self._enter(await self._resolve(target))
+                await self.go(target)
             case slash.Leave():
                 await self._leave()
             case slash.Msg(name, text):
                 self._say(text, await self._open(f"@{name}"))
-            case slash.Create(room, private):
-                await self._create(room, private)
+            case slash.Create(new_room, private):
+                await self._create(new_room, private)
             case slash.InviteMember(name):
                 await self._chat.add(self._private_room(), name)
             case slash.Remove(name):
@@ -173,9 +177,26 @@ class Conversation:
             case slash.History(count):
                 await self._history(count)
             case slash.Help():
-                self._answer(slash.help_text())
+                self._answer(slash.help_text(self._verbs))
             case slash.Invalid(sentence):
                 raise CallerError(sentence)
+            case slash.Exit():
+                pass  # `take` has seen to it
+            case _ if self._obey_screen is not None:
+                self._obey_screen(command)
+
+    def retry(self, ref: int) -> None:
+        """Say a line that failed once more; nothing happens if it was said again or given up already.
+        Raises BadText."""
+        failed = self.transcript.take_failed(ref)
+        if failed is not None:
+            self._say(failed.text, self.transcript.find(failed.room) or failed.room)
+
+    def looked(self, room: str) -> None:
+        """What is shown of a room was looked at."""
+        seq = self.transcript.looked(room)
+        if seq:
+            self._chat.mark_read(room, seq)
 
     def _say(self, text: str, room: str) -> None:
         clean = clean_text(text)
@@ -203,7 +224,17 @@ class Conversation:
         entries = await self._chat.history(room, after, count)
         self._show(self.transcript.past(entries, self._clock()))
 
+    async def older(self, room: str, before: int, count: int) -> list[Line | Notice]:
+        """At most `count` entries with seq < `before`, the newest of those that are still kept. Raises
+        Refused or Unreachable."""
+        entries = await self._chat.history(room, max(0, before - 1 - count), count)
+        return [entry for entry in entries if entry.seq < before]
+
     # ----------------------------------------------------------------------- going from room to room
+
+    async def go(self, target: str) -> None:
+        """Go to a room by a title or a bare word, as /join does. Raises BadName, Refused, Unreachable."""
+        await self._enter(await self._resolve(target))
 
     async def _enter(self, title: str) -> None:
         """Make a room the current one, following it if it was not followed."""
@@ -270,6 +301,12 @@ class Conversation:
         infos = await self._chat.rooms()
         self.rooms_seen = [clean_name(info.title) for info in infos]
         return infos
+
+    async def everywhere(self) -> tuple[list[str], list[str]]:
+        """The titles of all rooms that one may join, and the names of everyone connected. Raises
+        Unreachable."""
+        titles = [clean_name(info.title) for info in await self._rooms()]
+        return titles, clean_names(await self._chat.users())
 
     def _here(self) -> str:
         if not self.transcript.here:

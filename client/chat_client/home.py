@@ -3,6 +3,7 @@
     keys/FINGERPRINT/bob.key       bob's secret key at that broker, once it is enrolled there
     keys/FINGERPRINT/bob.new       the same before it is
     keys/FINGERPRINT/bob.cursors   how far bob has read there
+    keys/FINGERPRINT/bob.screen    what bob wants of the screen there: muted rooms, quiet hours, theme
     known_brokers                  HOST:PORT and the key that was seen there first; lan:NAME and the key
                                    that was confirmed for the broker announced as NAME
 
@@ -179,6 +180,12 @@ class Home:
             draft.replace(path)
         except OSError as error:
             raise _unusable(path, error) from error
+
+    # ------------------------------------------------------------------ preferences
+
+    def preferences(self, broker: bytes, name: str) -> Path:
+        """The file for what a person wants of the screen."""
+        return self._folder(broker) / f"{name.lower()}.screen"
 
     def _folder(self, broker: bytes) -> Path:
         keys = self.path / "keys"

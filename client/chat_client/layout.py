@@ -24,6 +24,7 @@ STYLE = Style.from_dict(
         "notice": "#767676",
         "presence": "#767676",
         "day": "#767676",
+        "place": "#767676",
         "link": "#d75f00",
         "problem": "#d70000",
         "pending": "italic #767676",
@@ -47,7 +48,7 @@ def styled(row: Row, columns: int) -> StyleAndTextTuples:
         if text:
             shown += [(style, text), ("", " ")]
     start = sum(get_cwidth(text) for _, text, *_ in shown)
-    said = row.kind in (RowKind.LINE, RowKind.OWN, RowKind.ANSWER)
+    said = row.said or row.kind is RowKind.ANSWER
     return [*shown, ("" if said else _mark(row), wrap(row.text, columns, start) + "\n")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import crc32
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from chat_client.events import Lost, PresenceChanged, RoomAdded, RoomClosed
@@ -44,12 +45,19 @@ class RowKind(StrEnum):
     ANSWER = "answer"  # to a command
     PROBLEM = "problem"  # something that was asked for was not done
     DAY = "day"
+    PLACE = "place"  # where one is now, and who else
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """`time` is local, "" for a day; `room` a title, "" where no room is meant; `elsewhere`: not the
-    current room. `style` is the colour of the sender's name, "#rrggbb". `text` may hold newlines."""
+    current room. `style` is the colour of the sender's name, "#rrggbb". `text` may hold newlines.
+
+    For screens that keep rows, each in its room: `where` is the room's id, `epoch` and `seq` are those of
+    the entry, 0 where the row is none; `day` is the day of `time`. `bot`: said by one; `mention`: it names
+    this account; `replayed`: said before the room was opened. `ref` is that of a line that failed.
+    `came` and `went` are the people of a presence row; `aside`: none of them spoke lately.
+    """
 
     kind: RowKind
     time: str
@@ -58,6 +66,22 @@ class Row:
     text: str
     style: str = ""
     elsewhere: bool = False
+    where: str = ""
+    epoch: bytes = b""
+    seq: int = 0
+    day: date | None = None
+    bot: bool = False
+    mention: bool = False
+    replayed: bool = False
+    ref: int = 0
+    came: tuple[str, ...] = ()
+    went: tuple[str, ...] = ()
+    aside: bool = False
+
+    @property
+    def said(self) -> bool:
+        """Whether somebody said it."""
+        return self.kind in (RowKind.LINE, RowKind.OWN)
 
     @property
     def mark(self) -> str:
@@ -110,6 +134,10 @@ def color(name: str) -> str:
 
 
 # --------------------------------------------------------------------------- sentences
+
+
+def day_title(day: date) -> str:
+    return f"{day:%A}, {day.day} {day:%B %Y}"
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -8,7 +8,7 @@ helps; `//` says a line that begins with one slash, and `/say` whatever follows 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -96,6 +96,45 @@ class Invalid:
     sentence: str
 
 
+# Of the full screen only:
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """No alerts from a room (None: the current one); its lines are counted all the same."""
+
+    room: str | None = None
+    muted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """`hours` as they are typed, "" to hear which they are."""
+
+    hours: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """`name` is dark, light, or "" for the other one."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The addresses in this room, to open or copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Say again what failed here, or (`again` False) give it up."""
+
+    again: bool = True
+
+
+ScreenCommand = Mute | QuietHours | Theme | Links | Retry
+
 Command = (
     Say
     | Users
@@ -110,6 +149,7 @@ Command = (
     | Help
     | Exit
     | Invalid
+    | ScreenCommand
 )
 
 # --------------------------------------------------------------------------- arguments
@@ -171,6 +211,22 @@ def _history(rest: str) -> Command | None:
     return None
 
 
+def _mute(muted: bool) -> Callable[[str], Command | None]:
+    def understand(rest: str) -> Command | None:
+        match rest.split():
+            case []:
+                return Mute(None, muted)
+            case [word]:
+                return Mute(room_name(word), muted)
+        return None
+
+    return understand
+
+
+def _theme(rest: str) -> Command | None:
+    return Theme(rest) if rest in ("", "dark", "light") else None
+
+
 def _one_person(command: Callable[[str], Command]) -> Callable[[str], Command | None]:
     def understand(rest: str) -> Command | None:
         words = rest.split()
@@ -226,10 +282,20 @@ _TABLE = (
     Verb("help", "", "this list", _alone(Help)),
     Verb("exit", "", "leave the chat; also: exit", _alone(Exit)),
 )  # fmt: skip
+_SCREEN_TABLE = (
+    Verb("mute", "[ROOM]", "no bell and no notification from a room", _mute(True), Takes.BOTH),
+    Verb("unmute", "[ROOM]", "bell and notifications again", _mute(False), Takes.BOTH),
+    Verb("quiet", "[FROM-TO or off]", "no alerts at these hours: /quiet 22:00-7:30", QuietHours),
+    Verb("theme", "[dark or light]", "the colours of the screen", _theme),
+    Verb("links", "", "the addresses in this room, to open or copy", _alone(Links)),
+    Verb("retry", "", "say again what failed in this room", _alone(Retry)),
+    Verb("discard", "", "give up what failed in this room", _alone(lambda: Retry(again=False))),
+)  # fmt: skip
 VERBS = {verb.name: verb for verb in _TABLE}
+SCREEN_VERBS = VERBS | {verb.name: verb for verb in _SCREEN_TABLE}
 
 
-def parse(typed: str) -> Command | None:
+def parse(typed: str, verbs: Mapping[str, Verb] = VERBS) -> Command | None:
     """The command in `typed` (one entry: a pasted text with newlines is one); None if it is blank."""
     line = typed.strip()
     if not line:
@@ -242,17 +308,17 @@ def parse(typed: str) -> Command | None:
         return Say(typed.rstrip().lstrip("\r\n"))
     if line.startswith("//"):
         return Say(line[1:])
-    return _command(line)
+    return _command(line, verbs)
 
 
-def _command(line: str) -> Command:
+def _command(line: str, verbs: Mapping[str, Verb]) -> Command:
     words = line[1:].split(maxsplit=1)
     if not words or line[1].isspace():
         return Invalid("A command follows its slash directly; /help lists them all")
     name, rest = words[0].lower(), "".join(words[1:])
-    verb = VERBS.get(name)
+    verb = verbs.get(name)
     if verb is None:
-        return Invalid(_unknown(words[0]))
+        return Invalid(_unknown(words[0], verbs))
     try:
         command = verb.understand(rest)
     except BadName as error:
@@ -260,16 +326,18 @@ def _command(line: str) -> Command:
     return command or Invalid(f"Usage: {verb.usage} ({verb.meaning})")
 
 
-def _unknown(word: str) -> str:
-    near = get_close_matches(word.lower(), VERBS, n=1)
+def _unknown(word: str, verbs: Mapping[str, Verb]) -> str:
+    if word.lower() in SCREEN_VERBS:
+        return f"/{word} is for the full screen, which this is not"
+    near = get_close_matches(word.lower(), verbs, n=1)
     hint = f"did you mean /{near[0]}?" if near else "/help lists them all."
     return f"There is no command /{word}; {hint} To say a line that begins with a slash, begin it with //"
 
 
-def help_text() -> str:
+def help_text(verbs: Mapping[str, Verb] = VERBS) -> str:
     """What /help shows: one command a row."""
-    width = max(len(verb.usage) for verb in VERBS.values())
-    rows = [f"{verb.usage:{width}}  {verb.meaning}" for verb in VERBS.values()]
+    width = max(len(verb.usage) for verb in verbs.values())
+    rows = [f"{verb.usage:{width}}  {verb.meaning}" for verb in verbs.values()]
     return "\n".join(
         [
             "Enter says a line; Up brings earlier ones back, Tab completes names.",
@@ -282,7 +350,9 @@ def help_text() -> str:
 # --------------------------------------------------------------------------- completion
 
 
-def complete(typed: str, people: Collection[str], rooms: Collection[str]) -> list[str]:
+def complete(
+    typed: str, people: Collection[str], rooms: Collection[str], verbs: Mapping[str, Verb] = VERBS
+) -> list[str]:
     """What the last word of `typed` may become, in order, at most `COMPLETIONS_MAX`; "" has no completion.
 
     `rooms` are titles (#lobby, @bob); each result replaces the last word.
@@ -290,13 +360,17 @@ def complete(typed: str, people: Collection[str], rooms: Collection[str]) -> lis
     word = last_word(typed)
     command = typed.removesuffix(word).strip()
     if not command and word.startswith("/"):
-        return _starting(word, [f"/{name} " for name in VERBS])
+        return _starting(word, [f"/{name} " for name in verbs])
     if command.startswith("/"):
-        verb = VERBS.get(command[1:].lower())
+        verb = verbs.get(command[1:].lower())
         if verb is not None:
             return _starting(word, _arguments(verb.takes, people, rooms))
     if not word:
         return []
+    if word.startswith("@"):
+        return _starting(word, [f"@{name} " for name in sorted(people, key=str.lower)])
+    if word.startswith("#"):
+        return _starting(word, [f"{room} " for room in sorted(rooms) if room.startswith("#")])
     return _starting(word, [f"{name}: " if not command else f"{name} " for name in sorted(people)])
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chat_protocol.errors import BadAddress
 

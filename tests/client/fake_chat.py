@@ -167,7 +167,7 @@ class FakeChat:
 
     async def history(self, room: str, after: int, limit: int) -> list[Line | Notice]:
         self._ask(f"history {room} {after} {limit}")
-        return self.entries[:limit]
+        return [entry for entry in self.entries if entry.seq > after][:limit]
 
     async def invite(self, *, uses: int, expires_s: int, device: bool) -> str:
         self._ask(f"invite {uses} {expires_s} {device}")

@@ -6,6 +6,7 @@ import pytest
 
 from chat_client.slash import (
     COMPLETIONS_MAX,
+    SCREEN_VERBS,
     VERBS,
     Command,
     Create,
@@ -16,10 +17,15 @@ from chat_client.slash import (
     InviteMember,
     Join,
     Leave,
+    Links,
     Msg,
+    Mute,
+    QuietHours,
     Remove,
+    Retry,
     Rooms,
     Say,
+    Theme,
     Users,
     common_start,
     complete,
@@ -167,6 +173,8 @@ ROOMS = ["#lobby", "#ops", "@dave"]
         ("/nonsense a", ["albert ", "alice "]),
         ("al", ["albert: ", "alice: "]),
         ("hello AL", ["albert ", "alice "]),
+        ("hello @al", ["@albert ", "@alice "]),
+        ("see #l", ["#lobby "]),
         ("", []),
         ("hello ", []),
     ],
@@ -195,3 +203,36 @@ def test_what_completions_share(words: list[str], start: str) -> None:
 @pytest.mark.parametrize(("typed", "word"), [("a b", "b"), ("a ", ""), ("", ""), ("a\nb", "b"), ("ab", "ab")])
 def test_the_last_word(typed: str, word: str) -> None:
     assert last_word(typed) == word
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("/mute", Mute()),
+        ("/mute ops", Mute("#ops")),
+        ("/unmute @alice", Mute("@alice", muted=False)),
+        ("/quiet", QuietHours()),
+        ("/quiet 22:00-7:30", QuietHours("22:00-7:30")),
+        ("/theme", Theme()),
+        ("/theme light", Theme("light")),
+        ("/links", Links()),
+        ("/retry", Retry()),
+        ("/discard", Retry(again=False)),
+        ("/join ops", Join("ops")),
+    ],
+)
+def test_commands_of_the_full_screen(typed: str, command: Command) -> None:
+    assert parse(typed, SCREEN_VERBS) == command
+
+
+@pytest.mark.parametrize("typed", ["/theme pink", "/mute a b", "/links 3"])
+def test_commands_of_the_full_screen_that_are_not_understood(typed: str) -> None:
+    command = parse(typed, SCREEN_VERBS)
+    assert isinstance(command, Invalid)
+    assert command.sentence.startswith("Usage: /")
+
+
+def test_the_line_client_says_which_commands_it_does_not_have() -> None:
+    assert parse("/mute") == Invalid("/mute is for the full screen, which this is not")
+    assert "/mute" not in help_text()
+    assert "/mute" in help_text(SCREEN_VERBS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, date, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chat_client.events import (
     CatchingUp,
@@ -23,13 +24,14 @@ from chat_client.events import (
     Notice,
     Position,
     PresenceChanged,
+    ReadMarker,
     RoomAdded,
     RoomClosed,
     RoomOpened,
     Stored,
 )
 from chat_client.rows import PALETTE, Row, RowKind, color, plain
-from chat_client.transcript import NAMES_KEPT_MAX, PendingState, Transcript
+from chat_client.transcript import FAILED_KEPT_MAX, LATELY_S, NAMES_KEPT_MAX, PendingState, Transcript
 from chat_protocol.messages import RoomKind
 from tests.client.fake_chat import EPOCH, NOON, public
 
@@ -505,3 +507,133 @@ def test_names_are_kept_within_bounds_newest_last() -> None:
         transcript.receive(line("x", sender=f"n{number}"), NOON)
     assert len(transcript.people) == NAMES_KEPT_MAX
     assert transcript.people[-1] == f"n{NAMES_KEPT_MAX + 9}"
+
+
+# --------------------------------------------------------------------------- for screens that keep rows
+
+
+def unread(transcript: Transcript, room: str = LOBBY) -> tuple[int, int, int]:
+    """How many lines are unread, how many of them mention, and from which seq on."""
+    place = transcript.place(room)
+    assert place is not None
+    return place.unread, place.mentions, place.first_unread
+
+
+def test_lines_of_others_are_unread_until_they_are_looked_at() -> None:
+    transcript = in_lobby("alice", "bob")
+    shown(transcript, line("one", seq=1), line("bob: two", seq=2))
+    assert unread(transcript) == (2, 1, 1)
+    assert transcript.looked(LOBBY) == 2
+    assert unread(transcript) == (0, 0, 0)
+    assert transcript.looked(LOBBY) == 0
+    shown(transcript, line("three", seq=3))
+    assert unread(transcript) == (1, 0, 3)
+    shown(transcript, own("I am here", seq=4))
+    assert unread(transcript) == (0, 0, 0)
+
+
+def test_a_read_marker_takes_what_was_read_elsewhere() -> None:
+    transcript = in_lobby()
+    shown(
+        transcript, ReadMarker(LOBBY, LOBBY, 2), line("one", seq=1), line("two", seq=2), line("three", seq=3)
+    )
+    assert unread(transcript) == (1, 0, 3)
+    shown(transcript, ReadMarker(LOBBY, LOBBY, 3))
+    assert unread(transcript) == (0, 0, 0)
+    shown(transcript, ReadMarker("#elsewhere", "#elsewhere", 3))
+
+
+def test_what_was_said_in_an_open_room_before_one_ever_came_is_not_unread() -> None:
+    transcript = in_lobby()
+    shown(transcript, replace(line("long ago", seq=1), replayed=True), line("now", seq=2))
+    assert unread(transcript) == (1, 0, 2)
+
+
+def test_what_somebody_wrote_directly_meanwhile_is() -> None:
+    transcript = in_lobby()
+    opened = RoomOpened(ALICE, "@alice", RoomKind.DIRECT, 1, 1, ("bob",), "@alice", resumed=False)
+    shown(transcript, opened, replace(line("psst", room=ALICE, seq=1), replayed=True))
+    assert unread(transcript, ALICE) == (1, 1, 1)
+
+
+def test_rows_know_their_room_their_entry_and_their_day() -> None:
+    transcript = in_lobby()
+    (row,) = transcript.receive(replace(line("hi bob", seq=7), hops=2, replayed=True), NOON)
+    assert (row.where, row.epoch, row.seq, row.day) == (LOBBY, EPOCH, 7, date(2024, 11, 21))
+    assert (row.bot, row.mention, row.replayed, row.said) == (True, True, True, True)
+    (own_row,) = transcript.receive(own("I, bob", seq=8), NOON)
+    assert not own_row.mention
+
+
+def test_places_know_who_is_there_who_is_away_and_who_is_a_bot() -> None:
+    transcript = in_lobby("alice", "bob", "dice")
+    shown(transcript, replace(line("4", sender="dice", seq=1), hops=1), line("bye", sender="carol", seq=2))
+    place = transcript.place(LOBBY)
+    assert place is not None
+    assert (place.names, place.away, place.bots) == (
+        ("alice", "bob", "dice"),
+        ("carol",),
+        frozenset({"dice"}),
+    )
+    shown(transcript, RoomOpened(ALICE, "@alice", RoomKind.DIRECT, 0, 1, ("bob",), "@alice", resumed=False))
+    assert [place.other_here for place in transcript.places] == [False, True]
+    shown(transcript, presence(left=["alice"], count=2))
+    assert [place.other_here for place in transcript.places] == [False, False]
+
+
+def test_comings_and_goings_of_who_did_not_speak_lately_are_aside() -> None:
+    transcript = in_lobby("alice", "bob")
+    shown(transcript, line("I speak", sender="alice", seq=1))
+    (left,) = transcript.receive(presence(left=["alice"]), NOON + 60)
+    assert (left.aside, left.came, left.went) == (False, (), ("alice",))
+    (joined,) = transcript.receive(presence(joined=["eve"]), NOON + 60)
+    assert (joined.aside, joined.came) == (True, ("eve",))
+    (late,) = transcript.receive(presence(joined=["alice"]), NOON + 60 + LATELY_S)
+    assert late.aside
+
+
+def test_for_a_screen_that_folds_they_come_apart_from_the_others() -> None:
+    transcript = Transcript("bob", now=NOON, tz=UTC, apart=True)
+    transcript.expected = LOBBY
+    transcript.receive(public(LOBBY, names=("alice", "bob", "eve")), NOON)
+    shown(transcript, line("I speak", sender="alice", seq=1))
+    rows = transcript.receive(presence(joined=["dan"], left=["alice", "eve"]), NOON + 60)
+    assert [(row.text, row.aside) for row in rows] == [
+        ("dan joined; eve left.", True),
+        ("alice left.", False),
+    ]
+
+
+def test_progress_of_catching_up() -> None:
+    transcript = in_lobby()
+    shown(transcript, CatchingUp(LOBBY, LOBBY, 412), CatchingUp(LOBBY, LOBBY, 100))
+    place = transcript.place(LOBBY)
+    assert place is not None
+    assert (place.behind, place.behind_most, place.level) == (100, 412, False)
+    shown(transcript, CatchingUp(LOBBY, LOBBY, 0))
+    place = transcript.place(LOBBY)
+    assert place is not None
+    assert (place.behind, place.behind_most, place.level) == (0, 0, True)
+
+
+def test_lines_that_failed_wait_to_be_said_again() -> None:
+    transcript = in_lobby()
+    transcript.posted(1, LOBBY, "hello")
+    failed = Failed(1, LOBBY, "hello", "storage_full", "the disk is full")
+    (row,) = transcript.receive(failed, NOON)
+    assert row.ref == 1
+    assert list(transcript.failed) == [failed]
+    assert transcript.take_failed(1) == failed
+    assert transcript.take_failed(1) is None
+    for ref in range(2, 2 * FAILED_KEPT_MAX):
+        transcript.receive(replace(failed, ref=ref), NOON)
+    assert len(transcript.failed) == FAILED_KEPT_MAX
+
+
+def test_older_entries_leave_everything_as_it_is() -> None:
+    transcript = in_lobby()
+    shown(transcript, line("now", seq=9))
+    rows = transcript.older([line("before", seq=7, at=NOON - 200_000), line("after that", seq=8)])
+    assert [row.seq for row in rows] == [7, 8]
+    assert unread(transcript) == (1, 0, 9)
+    assert shown(transcript, line("next", seq=10)) == ["12:02 #lobby alice: next"]

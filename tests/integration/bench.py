@@ -286,8 +286,17 @@ class Bench:
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def terminal(self, person: str, *command: str, **variables: str) -> Terminal:
-        """`chat-client …` at a terminal of its own."""
-        one = Terminal([str(BIN / "chat-client"), *command], self.env(person, **variables))
+        """The line client, `chat-client --plain …`, at a terminal of its own."""
+        return self._at_terminal(command, self.env(person, CHAT_PLAIN="1", **variables), (COLUMNS, ROWS))
+
+    def screen(
+        self, person: str, *command: str, size: tuple[int, int] = (COLUMNS, ROWS), **variables: str
+    ) -> Terminal:
+        """The full screen, `chat-client …`, at a terminal of its own; `size` in columns and rows."""
+        return self._at_terminal(command, self.env(person, **variables), size)
+
+    def _at_terminal(self, command: Sequence[str], env: dict[str, str], size: tuple[int, int]) -> Terminal:
+        one = Terminal([str(BIN / "chat-client"), *command], env, size)
         self._terminals.append(one)
         return one
 
@@ -356,14 +365,17 @@ def _url(broker: Broker | str) -> str:
 class Terminal:
     """A program at a real terminal, driven by key presses; `rows` is what a person sees."""
 
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
-        self._screen = pyte.HistoryScreen(COLUMNS, ROWS, history=2_000)
+    def __init__(
+        self, command: list[str], env: dict[str, str], size: tuple[int, int] = (COLUMNS, ROWS)
+    ) -> None:
+        self._columns, rows = size
+        self._screen = pyte.HistoryScreen(self._columns, rows, history=2_000)
         self._stream = pyte.Stream(self._screen)
         self._spawned = pexpect.spawn(
             command[0],
             command[1:],
             env=env,
-            dimensions=(ROWS, COLUMNS),
+            dimensions=(rows, self._columns),
             encoding="utf-8",
             codec_errors="replace",
             preexec_fn=_heed_hang_ups,
@@ -374,8 +386,14 @@ class Terminal:
     def rows(self) -> list[str]:
         """What stands on the screen and has scrolled off it, without empty rows."""
         self._look()
-        past = ["".join(row[x].data for x in range(COLUMNS)) for row in self._screen.history.top]
+        past = ["".join(row[x].data for x in range(self._columns)) for row in self._screen.history.top]
         return [row.rstrip() for row in (*past, *self._screen.display) if row.strip()]
+
+    @property
+    def has_cursor(self) -> bool:
+        """Whether the terminal shows a cursor: programs of a full screen hide it while they run."""
+        self._look()
+        return pyte.modes.DECTCEM in self._screen.mode
 
     def types(self, line: str) -> None:
         self.presses(line + "\r")

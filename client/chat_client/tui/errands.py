@@ -1,0 +1,59 @@
+"""Typed lines, carried out one after the other: what follows /join is said where that leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chat_client.conversation import Conversation, Next
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """`room` is where it was typed, "" if something typed before could still lead elsewhere."""
+
+    typed: str
+    room: str
+
+
+class Errands:
+    """What was typed and is not done. `give_back` gets what is not going to be done, and why."""
+
+    def __init__(
+        self, conversation: Conversation, changed: Callable[[], None], give_back: Callable[[str, str], None]
+    ) -> None:
+        self._conversation = conversation
+        self._changed = changed
+        self._give_back = give_back
+        self._errands: deque[Errand] = deque()  # the first is being carried out
+        self._arrived = asyncio.Event()
+
+    @property
+    def waiting(self) -> list[str]:
+        return [errand.typed for errand in self._errands]
+
+    def add(self, typed: str, here: str) -> None:
+        self._errands.append(Errand(typed, "" if self._errands else here))
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Carry them out until one is to leave."""
+        while True:
+            while not self._errands:
+                self._arrived.clear()
+                await self._arrived.wait()
+            errand = self._errands[0]
+            what = await self._conversation.take(errand.typed, errand.room)
+            self._errands.popleft()
+            if what is Next.LEAVE:
+                return
+            if what is Next.STOP:
+                self.drop("the command before it failed")
+            self._changed()
+
+    def drop(self, why: str) -> None:
+        """Do none of what is left."""
+        while self._errands:
+            self._give_back(self._errands.popleft().typed, why)
