@@ -323,7 +323,8 @@ class Session:
         first = before is None or before.sequencer is None
         self._rooms.receive(message, now)
         following = self._rooms.find(message.room)
-        if following is not None:
+        # What answers an Open of before the last Hello opens nothing here.
+        if following is not None and following.topic == message.topic:
             self._markers.opened(message, following.title, first=first)
 
     def _marked(self, message: Marked) -> None:

@@ -53,6 +53,16 @@ def test_what_was_read_elsewhere_during_an_outage_is_told() -> None:
     assert told(other) == [5]
 
 
+def test_what_answers_an_open_of_before_the_last_hello_tells_nothing() -> None:
+    other, before = live(head=5)
+    other.rejoin()
+    asked = other.sent_one(Open)
+    other.say(other.opened(before.request, head=5, read=4, topic=b"o" * 16))
+    assert told(other) == []
+    other.say(other.opened(asked, head=5, read=4))
+    assert told(other) == [4]
+
+
 def test_what_was_read_here_is_not_told_again() -> None:
     other, _ = live(head=5)
     other.session.mark_read(LOBBY, 5)

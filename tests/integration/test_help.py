@@ -24,7 +24,7 @@ SHELLS = {"zsh": "autoload -Uz compinit; compinit -u; ", "fish": "", "bash": ""}
 def helps() -> Iterator[tuple[str, str]]:
     """Each command, and what its --help says."""
     for program, main in PROGRAMS.items():
-        for words in ([], *([name] for name in main.commands)):
+        for words in ([], *([name] for name in main.list_commands(click.Context(main)))):
             done = CliRunner().invoke(main, [*words, "--help"], prog_name=program)
             assert done.exit_code == 0
             yield " ".join([program, *words]), done.output
