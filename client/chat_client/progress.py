@@ -53,9 +53,9 @@ class Progress:
             self._out.flush()
 
     def end(self, stored: int) -> None:
-        """Take the row away; leave a last word if there ever was one."""
+        """Take the row away; leave a last word if there ever was one, or would have been on a slower link."""
         self.clear()
-        if self._was_drawn:
+        if self._was_drawn or stored >= SHOWN_FROM:
             self._out.write(f"{stored:,} lines stored in {self._clock() - self._begun:.1f} s\n")
             self._out.flush()
 

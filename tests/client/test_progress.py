@@ -39,6 +39,14 @@ def test_thousands_are_drawn_now_and_then_and_leave_one_word() -> None:
     assert drawn[-1] == "1,234 lines stored in 1.0 s\n"
 
 
+def test_thousands_that_are_gone_at_once_leave_their_word_too() -> None:
+    out, clock = io.StringIO(), Clock()
+    progress = Progress(out, lambda: 0.5, clock)
+    progress.moved(SHOWN_FROM, 0)
+    progress.end(SHOWN_FROM)
+    assert out.getvalue() == "1,000 lines stored in 0.0 s\n"
+
+
 def test_it_is_taken_away_for_other_words_and_comes_back() -> None:
     out, clock = io.StringIO(), Clock()
     progress = Progress(out, lambda: None, clock)

@@ -93,9 +93,9 @@ class LocalNetwork:
         return done.returncode, done.stdout, done.stderr
 
     def terminal(self, host: str, person: str, *command: str) -> Terminal:
-        """chat-client there, at a terminal."""
+        """chat-client there, at a terminal, with the line client."""
         words = self._within(host, BIN / "chat-client", *command)
-        one = Terminal(list(map(str, words)), self._env(host, person, CHAT_NAME=person))
+        one = Terminal(list(map(str, words)), self._env(host, person, CHAT_NAME=person, CHAT_PLAIN="1"))
         self._terminals.append(one)
         return one
 
