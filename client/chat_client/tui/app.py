@@ -7,6 +7,7 @@ screen uses as well; this one keeps the rows, each room's on a page of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
@@ -46,6 +47,7 @@ ANSWERED_S = 10.0  # how long leaving waits for the last lines to be stored
 SHOWN_S = 1.0  # and then to be shown
 REDRAWN_S = 0.03  # in a busy room the screen is brought up to date so often, not once a line
 TICK_S = 1.0
+KEY_S = 1.0  # for so long a key waits for what was typed before it
 OLDER_AGAIN_S = 5.0
 TWICE_S = 3.0
 LINKS_LISTED_MAX = 100
@@ -97,7 +99,7 @@ class ChatScreen(App[Outcome]):
         self._errands = Errands(self._conversation, self._change, self._give_back)
         self._pages = Pages()
         self._desktop = Notifications()
-        self._frame = Frame(chat.name, self._known)
+        self._frame = Frame(chat.name, self._known, self.say)
         self._view, self._composer = self._frame.view, self._frame.composer
         self._drafts: dict[str, str] = {}
         self._shown_room = ""
@@ -124,6 +126,17 @@ class ChatScreen(App[Outcome]):
         self.set_interval(TICK_S, self._tick)
         self._change()
 
+    async def on_event(self, event: events.Event) -> None:
+        """One key after the other: what was typed before it is done first. So a burst of keys, as a slow
+        link hands them over, does what the same keys do one by one."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self.focused:
+            done = asyncio.Event()
+            self.focused.call_later(done.set)  # comes behind the keys that it was sent before
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEY_S):
+                    await done.wait()
+        await super().on_event(event)
+
     async def _talk(self) -> None:
         await self._conversation.start(self._first_room, person=False)
         await self._errands.run()
@@ -142,18 +155,21 @@ class ChatScreen(App[Outcome]):
             self._handle_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     def action_leave(self) -> None:
-        """Leave when the last lines are stored; asked twice, at once."""
+        """Leave when what was typed is done and the last lines are stored; asked twice, at once."""
         if self._leaving:
             self._tasks.append(asyncio.create_task(self._leave(0.0, 0.0)))
             return
         self._leaving = True
-        self._errands.drop("you left first")
-        self._tasks[0].cancel()
-        if self._transcript.unanswered and self._conversation.closed is None:
+        if (self._errands.waiting or self._transcript.unanswered) and self._conversation.closed is None:
             self.flash("Waiting until the last lines are stored; Ctrl-Q leaves at once.", urgent=True)
         self._tasks.append(asyncio.create_task(self._leave(ANSWERED_S, SHOWN_S)))
 
     async def _leave(self, answered_s: float, shown_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(answered_s):
+                await self._errands.until_done()
+        self._errands.drop("you left first")
+        self._tasks[0].cancel()
         await self._conversation.settle(answered_s, shown_s)
         self._end()
 
@@ -262,10 +278,9 @@ class ChatScreen(App[Outcome]):
 
     # ------------------------------------------------------------------ what is typed
 
-    @on(Composer.Said)
-    def say(self, event: Composer.Said) -> None:
-        """Take a typed line, or leave it where it is and say why."""
-        command = slash.parse(event.text, slash.SCREEN_VERBS)
+    def say(self, typed: str) -> bool:
+        """Take a typed line, or return False and say why not."""
+        command = slash.parse(typed, slash.SCREEN_VERBS)
         try:
             if isinstance(command, slash.Invalid):
                 raise CallerError(command.sentence)
@@ -274,19 +289,17 @@ class ChatScreen(App[Outcome]):
                 check_text(clean_text(command.text), line_bytes=limits.line_bytes, line_rows=limits.line_rows)
         except (CallerError, BadText) as error:
             self.flash(reason(str(error)), urgent=True)
-            return
-        self._composer.past.add(event.text)
-        self._composer.put("")
+            return False
         self._pages[self._transcript.here].mark_new(0)
         if isinstance(command, slash.Help):
             self.action_help()
-            return
-        if isinstance(command, slash.History):
+        elif isinstance(command, slash.History):
             self._view.scroll_to(y=0, animate=False)  # where older lines are fetched
-            return
-        self._errands.add(event.text, self._transcript.here)
-        self._view.to_end()
-        self._change()
+        else:
+            self._errands.add(typed, self._transcript.here)
+            self._view.to_end()
+            self._change()
+        return True
 
     @on(Composer.LeaveAsked)
     def leave_asked(self) -> None:
@@ -411,7 +424,7 @@ class ChatScreen(App[Outcome]):
         else:
             self.flash("Nothing is unread elsewhere")
 
-    def action_jump(self) -> None:
+    async def action_jump(self) -> None:
         places = sorted(self._listed(), key=lambda place: not place.unread)
         known = [Destination(place.title, f"{unread(place)} new" if place.unread else "") for place in places]
         known += [Destination(f"@{name}", "") for name in sorted(_known_people(self._known()[0], places))]
@@ -422,7 +435,7 @@ class ChatScreen(App[Outcome]):
             if title:
                 self._go(title)
 
-        self.push_screen(dialog, jumped)
+        await self.push_screen(dialog, jumped)
         self.run_worker(self._offer_more(dialog), exclusive=True, group="jump")
 
     async def _offer_more(self, dialog: Jump) -> None:

@@ -67,12 +67,8 @@ class Completing:
 
 
 class Composer(TextArea):
-    """Enter says what stands here. `known` gives the people and rooms that a word may be completed to."""
-
-    class Said(Message):
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+    """Enter says what stands here: `say` takes it, or returns False and it stays. `known` gives the people
+    and rooms that a word may be completed to."""
 
     class Choosing(Message):
         """There are several ways to complete, of which `at` stands there; `found` is empty when that is
@@ -86,10 +82,11 @@ class Composer(TextArea):
     class LeaveAsked(Message):
         pass
 
-    def __init__(self, known: Callable[[], tuple[set[str], set[str]]]) -> None:
+    def __init__(self, known: Callable[[], tuple[set[str], set[str]]], say: Callable[[str], bool]) -> None:
         super().__init__(id="composer", soft_wrap=True, highlight_cursor_line=False, compact=True)
         self.past = History()
         self._known = known
+        self._say = say
         self._completing: Completing | None = None
 
     # ------------------------------------------------------------------ keys
@@ -99,18 +96,30 @@ class Composer(TextArea):
         if key not in ("tab", "shift+tab"):
             self.stop_completing()
         if key == "enter":
-            if self.text.strip():
-                self.post_message(self.Said(self.text))
+            self._enter()
         elif key in _NEWLINE:
             self.replace("\n", *self.selection)
         elif key in ("tab", "shift+tab"):
             self._complete(1 if key == "tab" else -1)
         elif key == "ctrl+d" and not self.text:
             self.post_message(self.LeaveAsked())
-        else:
+        elif event.is_printable or not await self._obey(key):
             return  # TextArea's own
         event.stop()
         event.prevent_default()
+
+    def _enter(self) -> None:
+        """At once, so that what is typed next finds an empty row."""
+        text = self.text
+        if text.strip() and self._say(text):
+            self.past.add(text)
+            self.put("")
+
+    async def _obey(self, key: str) -> bool:
+        """Do what a key is bound to, between the letters before and behind it: bindings by themselves take
+        their turn with the application, which may come later."""
+        active = self.screen.active_bindings.get(key)
+        return active is not None and await self.app.run_action(active.binding.action, active.node)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()

@@ -29,6 +29,8 @@ class Errands:
         self._give_back = give_back
         self._errands: deque[Errand] = deque()  # the first is being carried out
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing is being carried out, and nothing is going to be
+        self._idle.set()
 
     @property
     def waiting(self) -> list[str]:
@@ -37,11 +39,23 @@ class Errands:
     def add(self, typed: str, here: str) -> None:
         self._errands.append(Errand(typed, "" if self._errands else here))
         self._arrived.set()
+        self._idle.clear()
+
+    async def until_done(self) -> None:
+        """Wait until nothing is being carried out."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Carry them out until one is to leave."""
+        try:
+            await self._carry_out()
+        finally:
+            self._idle.set()
+
+    async def _carry_out(self) -> None:
         while True:
             while not self._errands:
+                self._idle.set()
                 self._arrived.clear()
                 await self._arrived.wait()
             errand = self._errands[0]

@@ -30,10 +30,12 @@ class Frame(Vertical):
     """Title, rooms, transcript, composer, members and hints. On narrow terminals panels are folded, and
     stand over the transcript while somebody looks at them."""
 
-    def __init__(self, name: str, known: Callable[[], tuple[set[str], set[str]]]) -> None:
+    def __init__(
+        self, name: str, known: Callable[[], tuple[set[str], set[str]]], say: Callable[[str], bool]
+    ) -> None:
         super().__init__(id="frame")
         self.view = TranscriptView(name)
-        self.composer = Composer(known)
+        self.composer = Composer(known, say)
         self.choices = OptionList(id="choices", markup=False)
         self._panels: dict[str, Panel] = {"rooms": RoomsPanel(), "members": MembersPanel()}
         self._title, self._banner, self._hints = TitleBar(), Banner(), Hints()

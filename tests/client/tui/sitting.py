@@ -34,6 +34,8 @@ NAMED = {
 }
 NAMED |= {"-": "minus", ":": "colon", "?": "question_mark", "'": "apostrophe"}
 
+KEYS = frozenset({"enter", "backspace", "tab", "ctrl+k", "ctrl+n", "ctrl+q", "up"})
+
 
 class Sitting:
     """One person before a screen; `keeper` remembers between two of them."""
@@ -71,6 +73,14 @@ class Sitting:
 
     async def presses(self, *keys: str) -> None:
         await self._pilot.press(*keys)
+
+    async def hurries(self, *keys: str) -> None:
+        """Press all of these at once, a text letter by letter: as a slow link hands over what was typed."""
+        for key in keys:
+            for one in (key,) if key in KEYS else tuple(key):
+                name = NAMED.get(one, one)
+                self.app.post_message(events.Key(name, one if len(one) == 1 else None))
+        await self._pilot.pause()
 
     async def pastes(self, text: str) -> None:
         self.app._composer.post_message(events.Paste(text))

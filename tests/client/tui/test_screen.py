@@ -58,6 +58,36 @@ def test_a_line_is_said_and_shown_as_stored() -> None:
     sit(FakeChat(), talk)
 
 
+def test_keys_that_come_all_at_once_do_what_they_do_one_by_one() -> None:
+    async def talk(bob: Sitting) -> None:
+        bob.chat.tell(OPS)
+        await bob.sees("#ops")
+        await bob.hurries("first", "enter", "seck", "backspace", "ond", "enter")
+        await bob.sees("bob ✓ first", "✓ second")
+        await bob.hurries("a draft", "ctrl+n", "to ops", "enter", "ctrl+k", "lobby")
+        await bob.sees("│ lobby ")
+        await bob.hurries("enter")
+        await bob.until(lambda: bob.composed == "a draft", "the draft where it was left")
+        assert [(room, text) for room, text in bob.chat.posted] == [
+            (LOBBY, "first"),
+            (LOBBY, "second"),
+            ("#ops", "to ops"),
+        ]
+
+    sit(FakeChat(), talk)
+
+
+def test_a_line_is_said_also_when_leaving_follows_at_once() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.hurries("good night", "enter", "ctrl+q")
+        await bob.until(lambda: not bob.app.is_running, "the end")
+
+    chat = FakeChat()
+    screen = sit(chat, talk)
+    assert chat.posted == [(LOBBY, "good night")]
+    assert screen.sentences == []
+
+
 def test_what_is_heard_does_not_disturb_what_is_composed() -> None:
     async def talk(bob: Sitting) -> None:
         await bob.writes("half a th")
