@@ -23,7 +23,7 @@ from chat_protocol.messages import (
 #: figure repeats. So the second comes 1 s after the publication.
 BEACON_S = (0.3, 0.7, 2.0, 4.0, 8.0, 16.0, 30.0)
 PRESENCE_S = 0.25  # changes within this time make one notice
-PRESENCE_S_PER_NAME = 0.0005  # and longer where more people are told
+S_PER_LISTENER = 0.0005  # what comings and goings cause comes later where more people are told
 
 
 class RoomFeed:
@@ -100,10 +100,11 @@ class Feed:
         feed.beacon_at = None  # a publication tells what a beacon would
         self.pull_beacons(name, clock)
 
-    def pull_beacons(self, name: str, clock: float) -> None:
-        """Let the room's next beacons come 0.3 s and 1 s from now, or sooner."""
+    def pull_beacons(self, name: str, clock: float, present: int = 0) -> None:
+        """Let the room's next beacons come 0.3 s and 1 s from now, or sooner; for somebody who opened the
+        room later where many are `present`: while they all come, each would be told of each."""
         feed = self.room(name)
-        soon = clock + BEACON_S[0]
+        soon = clock + BEACON_S[0] + present * S_PER_LISTENER
         feed.beacon_step = 0
         feed.beacon_at = soon if feed.beacon_at is None else min(feed.beacon_at, soon)
         self._set_alarm(name, feed)
@@ -117,7 +118,7 @@ class Feed:
         there.discard(who)
         if feed.presence_at is None:
             feed.pictured = False
-            feed.presence_at = clock + PRESENCE_S + present * PRESENCE_S_PER_NAME
+            feed.presence_at = clock + PRESENCE_S + present * S_PER_LISTENER
             self._set_alarm(name, feed)
 
     def picture(self, name: str) -> int:

@@ -32,6 +32,7 @@ FEED_REFILL_PER_S = 1 << 10  # bytes: heartbeats, and rooms opened and closed
 LOOK_S = 0.05
 LOOKS_AT = 100  # connections a look, in turn
 GROWTH_BYTES = 16 << 20  # of the process since all were looked at: then all are again
+CONNECTION_BYTES = 128 << 10  # by so much each new connection may let it grow besides
 EVENTS_MAX = 1_000  # taken from a monitor before the next look
 AVAILABLE = sys.platform == "linux"
 
@@ -75,6 +76,7 @@ class Guard:
         self._heard: set[int] = set()  # arrived, and not looked at since
         self._statm = os.open("/proc/self/statm", os.O_RDONLY) if AVAILABLE else -1  # before none are left
         self._lowest_bytes = 0  # of the process since all were looked at
+        self._fewest = 0  # connections since then
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._note: Note
@@ -144,9 +146,11 @@ class Guard:
             arrived, self._arrived = self._arrived, set()
         self._heard |= arrived & self._connections.keys()
         resident = self._resident_bytes()
-        self._lowest_bytes = min(self._lowest_bytes, resident)
-        if resident - self._lowest_bytes > GROWTH_BYTES:
-            self._lowest_bytes = resident
+        count = len(self._connections)
+        self._lowest_bytes, self._fewest = min(self._lowest_bytes, resident), min(self._fewest, count)
+        may_grow = GROWTH_BYTES + (count - self._fewest) * CONNECTION_BYTES
+        if resident - self._lowest_bytes > may_grow:
+            self._lowest_bytes, self._fewest = resident, count
             chosen, self._turn = list(self._connections), []
         else:
             self._turn = self._turn or list(self._connections)

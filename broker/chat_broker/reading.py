@@ -62,10 +62,10 @@ def _opened(state: State, session: Session, message: Open, room: Room, now: Now)
     first = state.log.read(room.name, room.stored, 1).first
     read = state.marks.stored(MarkKey(session.account.id, room.name))
     state.enter_room(session, room.name)
-    state.feed.pull_beacons(room.name, now.clock)
+    present = state.roster.present(room.name)
+    state.feed.pull_beacons(room.name, now.clock, len(present))
     feed = state.feed.room(room.name)
     feed.holders.add(session.account.id)
-    present = state.roster.present(room.name)
     state.reply_now(
         session.peer,
         Opened(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from chat_broker.sockets import send
+
 RETRY_S = 0.005
 WAITING_S = 5.0  # for a peer that takes nothing
 WAITING_BYTES_MAX = 256 << 10  # for one peer
@@ -67,7 +69,7 @@ class Replies:
     def _is_done(self, peer: bytes, frame: bytes) -> bool:
         """Whether the frame is on its way, or nobody is there to take it."""
         try:
-            self._router.send_multipart((peer, frame), zmq.NOBLOCK)
+            send(self._router, peer, frame)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:

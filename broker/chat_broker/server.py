@@ -17,13 +17,14 @@ from chat_broker.auth import answer_zap
 from chat_broker.clock import Now
 from chat_broker.hub import Hub
 from chat_broker.replies import Replies
-from chat_broker.sockets import Sockets
+from chat_broker.sockets import Sockets, receive, send
 from chat_protocol.codec import decode_requests, encode
 from chat_protocol.errors import BadFrame
 
 DRAIN_MESSAGES_MAX = 4_096
 DRAIN_BYTES_MAX = 4 << 20
 DRAIN_S = 0.02  # judging takes time, too: what others say is not to wait for all that a flooder asks
+ADMITTED_AT_ONCE = 100
 TICK_S = 0.5  # for so long what waits goes before what is due; a flood is not to hold beacons back
 GATHER_MS = 1  # what comes while the log stores could not be stored sooner: for so long it gathers
 STOP_STORE_S = 10.0  # how long a stop waits for the log
@@ -130,11 +131,15 @@ class Server:
         self._send()
 
     def _answer_zap(self) -> None:
+        """Let some in; those who are in already are not to wait until all are."""
         zap = self._sockets.zap
-        while zap.poll(0):
-            request = zap.recv_multipart()
+        for _ in range(ADMITTED_AT_ONCE):
+            try:
+                request = [frame.bytes for frame in receive(zap)]
+            except zmq.Again:
+                return
             answer = answer_zap(request, self._hub, read_clock())
-            zap.send_multipart(answer)
+            send(zap, *answer)
             if answer[ZAP_STATUS] == b"400":
                 domain, address = (part.decode("ascii", "replace") for part in request[2:4])
                 self._note_some("not_admitted", {"port": domain, "address": address})
@@ -147,7 +152,7 @@ class Server:
         until, is_cut_short = now.clock + DRAIN_S, True
         while taken < DRAIN_MESSAGES_MAX and size < DRAIN_BYTES_MAX and time.monotonic() < until:
             try:
-                frames = self._sockets.command.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = receive(self._sockets.command)
             except zmq.Again:
                 is_cut_short = False
                 break
@@ -176,7 +181,7 @@ class Server:
     def _send(self) -> None:
         outgoing = self._hub.take()
         for topic, envelope in outgoing.feed:
-            self._sockets.feed.send_multipart((topic, envelope), zmq.NOBLOCK)
+            send(self._sockets.feed, topic, envelope)
         clock = time.monotonic()
         self._replies.go_on(clock)
         for peer, message in outgoing.replies:

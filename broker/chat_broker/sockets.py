@@ -25,6 +25,15 @@ Context = zmq.Context[Socket]
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 
+HANDSHAKE_MS = 10_000  # thousands who come back at once wait for each other
+KEEPALIVE_IDLE_S = 10  # of silence, then the kernel asks whether the peer's still answers
+KEEPALIVE_INTERVAL_S = 5
+KEEPALIVE_TRIES = 3
+UNACKNOWLEDGED_MS = 25_000  # of what was sent; then the peer is gone, too
+
+_NOW = int(zmq.NOBLOCK)  # plain numbers: the library's own take their time to be put together
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+
 
 @dataclass
 class Sockets:
@@ -85,6 +94,23 @@ def open_sockets(host: str, port: int, feed_port: int, keys: KeyPair) -> Sockets
         raise
 
 
+def receive(one: Socket) -> list[zmq.Frame]:
+    """A message that is there. Raises zmq.Again if none is. As recv_multipart, which asks the socket after
+    every frame whether more follow, where the frame knows: that cost more than to receive them."""
+    frames = [one.recv(_NOW, copy=False)]
+    while frames[-1].more:
+        frames.append(one.recv(_NOW, copy=False))
+    return frames
+
+
+def send(one: Socket, *frames: bytes) -> None:
+    """Send a message; the first frame is a peer's routing id or a topic. Raises zmq.ZMQError, and then
+    nothing was sent."""
+    for frame in frames[:-1]:
+        one.send(frame, _MORE)
+    one.send(frames[-1], _NOW)
+
+
 def connect_operator(address: Address, keys: KeyPair) -> tuple[Context, Socket]:
     """A DEALER to a running broker, as its operator; the caller closes it and ends the context."""
     context: Context = zmq.Context()
@@ -115,13 +141,16 @@ def _hide_routing_ids() -> None:
 
 
 def _protect(one: Socket, host: str, domain: bytes) -> None:
-    """What both ports need: an authenticator that must be asked, and dead peers noticed."""
+    """What both ports need: an authenticator that must be asked, and dead peers noticed. By the kernel:
+    libzmq's own heartbeats look through the timers of all connections whenever one is answered."""
     one.zap_domain = domain
     one.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    one.handshake_ivl = 3_000
-    one.heartbeat_ivl = 5_000
-    one.heartbeat_timeout = 15_000
-    one.heartbeat_ttl = 20_000
+    one.handshake_ivl = HANDSHAKE_MS
+    one.tcp_keepalive = 1
+    one.tcp_keepalive_idle = KEEPALIVE_IDLE_S
+    one.tcp_keepalive_intvl = KEEPALIVE_INTERVAL_S
+    one.tcp_keepalive_cnt = KEEPALIVE_TRIES
+    one.tcp_maxrt = UNACKNOWLEDGED_MS
     one.backlog = 1_024
     one.ipv6 = ":" in host
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from chat_protocol.places import connection_file
 from chat_protocol.sealing import SigningSealer
 
 SWITCH_S = 0.0005  # the log's thread needs Python some times a commit, and is not to wait 5 ms for each
+GC_THRESHOLDS = (50_000, 20, 20)  # thousands of sessions are not to be looked through again and again
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -83,6 +85,8 @@ def serve(
         url = Address(public.host, public.port, keys.public, invite.secret if print_invite else None)
         print(f"ready {url}", flush=True)
         announcer = _announce(place, sockets, keys, settings, note)
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             server.run()
         finally:

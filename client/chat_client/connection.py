@@ -31,7 +31,9 @@ FEED_USER = b"feed"
 DRAIN_MAX = 512  # messages between two looks at the clock
 LOOK_MS = 250  # a wake-up that went astray costs no more than this
 BYE_LINGER_MS = 500
+CONNECT_MS = 5_000
 HANDSHAKE_MS = 3_000
+HANDSHAKE_AGAIN_MS = 20_000  # with a broker that has answered before
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -56,11 +58,12 @@ def public_key(secret: bytes) -> bytes:
 class _Line:
     """One socket with its monitor and the tasks that read them; `close` ends all of it at once."""
 
-    def __init__(self, one: Socket) -> None:
+    def __init__(self, one: Socket, patience_ms: int = 0) -> None:
         self.socket = one
         self.monitor = one.get_monitor_socket(_WATCHED)
         self.shadow: zmq.Socket[bytes] = zmq.Socket.shadow(one.underlying)
         self.begun = time.monotonic()
+        self.patience_s = patience_ms / 1_000  # with the handshake
         self.is_up = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -227,13 +230,14 @@ class Connection:
         one = self._context.socket(zmq.DEALER)
         one.linger = 0
         one.reconnect_ivl = -1
-        one.handshake_ivl = HANDSHAKE_MS
+        one.connect_timeout = CONNECT_MS
+        one.handshake_ivl = patience_ms = HANDSHAKE_AGAIN_MS if self.has_answered else HANDSHAKE_MS
         one.maxmsgsize = REPLY_BYTES_MAX + CURVE_BYTES
         one.ipv6 = ":" in self._reached
         one.curve_secretkey = secret
         one.curve_publickey = public_key(secret)
         one.curve_serverkey = self._address.key or b""
-        line = self._command = _Line(one)
+        line = self._command = _Line(one, patience_ms)
         line.start(self._read_command(line), self._watch_command(line))
         one.connect(_endpoint(self._reached, port))
 
@@ -300,7 +304,7 @@ class Connection:
                     self._session.not_admitted(now)
                 case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     self._session.link_down(now, "the broker is not ready")
-                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if now - line.begun >= HANDSHAKE_MS / 1_000:
+                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if now >= line.begun + line.patience_s:
                     # Broken off by us. A broker with another key does it itself, and at once.
                     self._session.link_down(now, f"what listens at {place} does not answer")
                 case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:

@@ -58,6 +58,7 @@ from chat_protocol.names import clean_text, direct_accounts
 LEFT = "closed"  # why a session was closed, where no broker said so
 WRONG_KEY = "wrong_key"
 JOIN_S = 5.0  # from dialling to Welcome
+JOIN_AGAIN_S = 25.0  # the same where there was a session: a broker that all come back to takes its time
 DIAL_MIN_S = 0.1
 DIAL_MAX_S = 10.0
 FIRST_PING_S = 1.0  # after Welcome: the sooner it is answered, the sooner the next dial need not wait
@@ -414,7 +415,7 @@ class Session:
         own_first = self._enrolled or not self._has_invite
         self._with_invite = self._own_key_tried if own_first else not self._invite_tried
         self._dial_at = None
-        self._join_until = now + JOIN_S
+        self._join_until = now + (JOIN_AGAIN_S if self._was_live else JOIN_S)
         self._set_link(Link.JOINING)
         self.actions.append(Dial(self._with_invite))
 
@@ -530,7 +531,7 @@ class Session:
         self._rooms.offline()
         self._markers.offline()
         self._set_link(Link.JOINING)
-        self._join_until = now + JOIN_S
+        self._join_until = now + JOIN_AGAIN_S
         self._greet()
 
     def _goodbye(self, message: Goodbye, now: float) -> None:

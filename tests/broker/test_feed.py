@@ -179,6 +179,14 @@ def test_an_open_pulls_the_beacons_forward() -> None:
     assert times(stage.wait(24.0)) == pytest.approx([20.3, 21.0, 23.0])
 
 
+def test_an_open_among_many_people_pulls_them_forward_less() -> None:
+    stage = Stage()
+    stage.says()
+    stage.wait(20.0)
+    stage.feed.pull_beacons(ROOM, 20.0, present=2_000)
+    assert times(stage.wait(24.0)) == pytest.approx([21.3, 22.0, 24.0])
+
+
 def test_many_opens_in_a_row_do_not_push_the_beacons_away() -> None:
     stage = Stage()
     sent = []

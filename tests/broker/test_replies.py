@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any, cast
 
 import zmq
@@ -17,16 +16,19 @@ class Router:
     def __init__(self) -> None:
         self.room: dict[bytes, int] = {}
         self.sent: dict[bytes, list[bytes]] = defaultdict(list)
+        self._to = b""
 
-    def send_multipart(self, frames: Sequence[bytes], flags: int) -> None:
-        assert flags == zmq.NOBLOCK
-        peer, frame = frames
-        if peer not in self.room:
+    def send(self, frame: bytes, flags: int) -> None:
+        assert flags & zmq.NOBLOCK
+        if not flags & zmq.SNDMORE:
+            self.sent[self._to].append(frame)
+            return
+        if frame not in self.room:
             raise zmq.ZMQError(zmq.EHOSTUNREACH)
-        if not self.room[peer]:
+        if not self.room[frame]:
             raise zmq.Again
-        self.room[peer] -= 1
-        self.sent[peer].append(frame)
+        self.room[frame] -= 1
+        self._to = frame
 
 
 def replies(router: Router) -> Replies:

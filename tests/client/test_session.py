@@ -22,6 +22,7 @@ from chat_client.events import (
 from chat_client.session import (
     ASK_AGAIN_S,
     DIAL_MAX_S,
+    JOIN_AGAIN_S,
     JOIN_S,
     LEFT,
     RENEW_S,
@@ -87,6 +88,18 @@ def test_a_dial_that_is_not_answered_is_given_up() -> None:
     assert links(other)[:2] == [Link.JOINING, Link.OFFLINE]
     assert len(other.did(Hangup)) == 1
     assert other.session.reason == "no answer"
+
+
+def test_a_broker_that_was_there_before_has_longer_to_answer() -> None:
+    """All its clients come back at once."""
+    other = OtherSide()
+    other.join()
+    other.session.link_down(other.now, "lost")
+    other.redial()
+    other.wait(JOIN_AGAIN_S - 0.1)
+    assert links(other)[-1] is Link.JOINING
+    other.wait(0.1)
+    assert links(other)[-1] is Link.OFFLINE
 
 
 def test_pauses_between_dials_grow_to_a_bound_with_jitter() -> None:
