@@ -223,6 +223,7 @@ def _clients(results: Table, titles: Mapping[str, str]) -> str:
         (f"{results['count']:,} clients", "figure"),
         (
             ("memory each, KiB", number(results["kib_each"])),
+            ("libzmq alone, for such two connections, KiB", number(results["kib_each_libzmq"])),
             ("CPU to connect, ms each", number(results["connect_cpu_ms_each"])),
             ("CPU while quiet, µs a second each", number(results["idle_cpu_us_per_s_each"])),
             ("all connected, s", number(results["connect_s"])),

@@ -7,6 +7,7 @@ import time
 
 from bench import machine
 from bench.peers.chat_swarm import Swarm
+from bench.peers.connected import kib_per_client
 from bench.peers.simple_chat import Broker
 from bench.run import Run
 from bench.server import BenchError
@@ -62,6 +63,9 @@ def _measure(run: Run, count: int) -> None:
             f"all there after {connect_s:.1f} s; idle {idle_cpu / quiet_s / count * 1e6:.0f} µs/s each"
         )
         run.result("kib_per_client", kib / count)
+        bare = kib_per_client(run.place)
+        run.note(WORK, "kib_each_libzmq", bare)
+        run.say(f"libzmq alone takes {bare:.1f} KiB for the two connections of a client")
         broker = _restart(run, broker, swarm, count)
     finally:
         if swarm is not None:
