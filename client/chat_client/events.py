@@ -165,7 +165,8 @@ class CatchingUp(Struct, frozen=True):
 
 
 class PresenceChanged(Struct, frozen=True):
-    """Who came to a room and who went. Names are left out (`whole` False) when there were too many."""
+    """Who came to a room and who went. Names are left out (`whole` False) when there were too many. `back`
+    are here again after a break of the link, and nobody was told that they had gone: no news to a person."""
 
     room: str
     title: str
@@ -173,6 +174,7 @@ class PresenceChanged(Struct, frozen=True):
     joined: tuple[str, ...]
     left: tuple[str, ...]
     whole: bool = True
+    back: tuple[str, ...] = ()
 
 
 class ReadMarker(Struct, frozen=True):

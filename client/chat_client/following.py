@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set as AbstractSet
 from enum import Enum
+from typing import NamedTuple
 
 from chat_client.sequencer import Sequencer
 from chat_protocol.messages import Cursor, Entry, Opened, RoomKind, entry_digest
@@ -22,6 +24,15 @@ class Stage(Enum):
     WANTED = "not asked for yet"
     OPENING = "asked, not answered"
     OPEN = "open"
+
+
+class Moves(NamedTuple):
+    """Names of those who came and of those who went. `back` are here again after a break of the link, before
+    anybody was told that they had gone."""
+
+    joined: AbstractSet[str] = frozenset()
+    left: AbstractSet[str] = frozenset()
+    back: AbstractSet[str] = frozenset()
 
 
 class Following:
@@ -125,26 +136,24 @@ class Following:
 
     # ------------------------------------------------------------------ who is there
 
-    def set_names(self, names: set[str], count: int, *, whole: bool) -> tuple[set[str], set[str]]:
-        """The people here, anew; who came and who went since the last picture."""
+    def set_names(self, names: set[str], count: int, *, whole: bool) -> Moves:
+        """The people here, anew; what has changed since the last picture."""
         joined, left = names - self.names, self.names - names
         before = self.whole
         self.names, self.count, self.whole = names, count, whole
-        if not (whole and before):
-            return set(), set()
-        return self._unexpected(joined), left
+        return self._moves(joined, left) if whole and before else Moves()
 
     def see_names(
         self, names: set[str], count: int, *, whole: bool, first: bool, resumed: bool, now: float
-    ) -> tuple[set[str], set[str]]:
-        """The people here as an Opened has them; who came and who went since this client last knew.
+    ) -> Moves:
+        """The people here as an Opened has them; what has changed since this client last knew.
 
         When a room is opened for the first time nobody has come. When it is opened again in a new
         session, those seen before are expected back and not announced.
         """
         if first:
             self.names, self.count, self.whole = names, count, whole
-            return set(), set()
+            return Moves()
         if not resumed:
             return self.set_names(names, count, whole=whole)
         known = self.names | self.expected
@@ -152,25 +161,25 @@ class Following:
         self.expected = known - names
         self.expected_until = now + EXPECTED_S if self.expected else None
         self.names, self.count, self.whole = names, count, whole
-        return joined, set()
+        return Moves(joined)
 
     def count_only(self, count: int) -> None:
         """Too many are here to know them all by name."""
         self.names, self.count, self.whole = set(), count, False
 
-    def come_and_go(self, joined: set[str], left: set[str], count: int) -> tuple[set[str], set[str]]:
-        """People came and went; those to announce."""
+    def come_and_go(self, joined: set[str], left: set[str], count: int) -> Moves:
+        """People came and went."""
         joined, left = joined - self.names, left & self.names
         self.names = (self.names | joined) - left
         self.count = count
-        return self._unexpected(joined), left
+        return self._moves(joined, left)
 
-    def give_up_expecting(self) -> set[str]:
-        """Those who did not come back."""
+    def give_up_expecting(self) -> Moves:
+        """Those who did not come back have gone."""
         gone, self.expected, self.expected_until = self.expected, set(), None
-        return gone
+        return Moves(left=gone)
 
-    def _unexpected(self, joined: set[str]) -> set[str]:
+    def _moves(self, joined: set[str], left: set[str]) -> Moves:
         back = joined & self.expected
         self.expected -= back
-        return joined - back
+        return Moves(joined - back, left, back)

@@ -9,7 +9,7 @@ from typing import Protocol
 from chat_client import events as ev
 from chat_client.actions import Action, JoinFeed, Subscribe, Unsubscribe
 from chat_client.events import Event
-from chat_client.following import Following, Stage, Start
+from chat_client.following import Following, Moves, Stage, Start
 from chat_protocol.codec import decode_body, decode_feed, read_line
 from chat_protocol.envelope import Opener, read_header
 from chat_protocol.errors import BadFrame, BadSeal, Code
@@ -228,7 +228,7 @@ class FollowedRooms:
         following.opened(message, self._host.epoch)
         self._by_room[message.room] = self._by_topic[message.topic] = following
         names = {clean_text(name) for name in message.names}
-        joined, left = following.see_names(
+        moves = following.see_names(
             names, message.count, whole=len(names) == message.count, first=first, resumed=resumed, now=now
         )
         following.presence = message.presence
@@ -244,7 +244,7 @@ class FollowedRooms:
                 not first,
             )
         )
-        self._tell_presence(following, joined, left)
+        self._tell_presence(following, moves)
         for envelope in following.take_held():
             self.receive_feed(message.topic, envelope, now)
         self._progress(following, now)
@@ -287,8 +287,7 @@ class FollowedRooms:
             return
         names, following.who_names = set(following.who_names), []
         following.presence = message.presence
-        joined, left = following.set_names(names, message.count, whole=whole)
-        self._tell_presence(following, joined, left)
+        self._tell_presence(following, following.set_names(names, message.count, whole=whole))
 
     def _closed(self, following: Following, code: str, text: str) -> None:
         self._host.forget_room(following.room)
@@ -364,14 +363,14 @@ class FollowedRooms:
         if message.count > NAMES_LISTED_MAX:
             following.presence = message.version
             following.count_only(message.count)
-            self._tell_presence(following, set(), set(), many=True)
+            self._tell_presence(following, Moves(), many=True)
         elif message.version > following.presence + 1 or not message.whole or not following.whole:
             following.count = message.count
             self._saw_presence(following, message.version, now)
         else:
             following.presence = message.version
             joined, left = ({clean_text(name) for name in names} for names in (message.joined, message.left))
-            self._tell_presence(following, *following.come_and_go(joined, left, message.count))
+            self._tell_presence(following, following.come_and_go(joined, left, message.count))
 
     def _saw_presence(self, following: Following, version: int, now: float) -> None:
         if version > following.presence and following.who_at is None and not following.who_request:
@@ -409,7 +408,7 @@ class FollowedRooms:
                 following.who_names = []
                 self._send_who(following, "", now)
             if following.expected_until is not None and now >= following.expected_until:
-                self._tell_presence(following, set(), following.give_up_expecting())
+                self._tell_presence(following, following.give_up_expecting())
 
     def next_deadline(self) -> float | None:
         candidates = (
@@ -435,18 +434,17 @@ class FollowedRooms:
             self._host.events.append(event)
         following.shown(entries)
 
-    def _tell_presence(
-        self, following: Following, joined: set[str], left: set[str], *, many: bool = False
-    ) -> None:
-        if joined or left or many:
+    def _tell_presence(self, following: Following, moves: Moves, *, many: bool = False) -> None:
+        if any(moves) or many:
             self._host.events.append(
                 ev.PresenceChanged(
                     following.room,
                     following.title,
                     following.count,
-                    tuple(sorted(joined)),
-                    tuple(sorted(left)),
+                    tuple(sorted(moves.joined)),
+                    tuple(sorted(moves.left)),
                     following.whole,
+                    tuple(sorted(moves.back)),
                 )
             )
 

@@ -418,7 +418,7 @@ class Transcript:
         left = rows.clean_names(name for name in event.left if name not in passing)
         for name in left:
             room.names.pop(name, None)
-        room.keep(joined)
+        room.keep([*joined, *rows.clean_names(event.back)])
         room.count = event.count
         self._see(joined)
         if event.room != self.here:

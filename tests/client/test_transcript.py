@@ -354,6 +354,15 @@ def test_after_a_resume_those_known_before_are_not_announced_again() -> None:
     assert shown(transcript, presence(joined=["carol"]), now=NOON + 11) == ["12:02 #lobby -- carol joined."]
 
 
+def test_who_is_back_with_the_link_is_there_again_and_no_news() -> None:
+    transcript = in_lobby("bob")
+    back = PresenceChanged(LOBBY, LOBBY, 2, (), (), back=("alice",))
+    assert shown(transcript, back) == []
+    place = transcript.place(LOBBY)
+    assert place is not None
+    assert (place.count, set(place.names)) == (2, {"alice", "bob"})
+
+
 def test_who_comes_and_goes_is_told_of_the_current_room_only() -> None:
     transcript = in_lobby()
     transcript.receive(public(OPS), NOON)
