@@ -17,7 +17,7 @@ from chat_client.mentions import mention_spans
 from chat_client.pages import Item, ItemKind
 from chat_client.rows import Row, RowKind, body, color, plural
 from chat_client.transcript import Pending, PendingState
-from chat_client.tui.cells import calm, cut, links, pad_left, wrap
+from chat_client.tui.cells import calm, cut, links, pad, pad_left, wrap
 
 WIDE_COLUMNS_MIN = 58
 NAME_COLUMNS_MAX = 12
@@ -194,8 +194,11 @@ def _head(item: Item, row: Row, columns: int, whole: bool, state: str) -> Drawn:
     if not names:
         if not row.said:
             return [time, Piece(f"{_SIGNS.get(row.kind, ' ')} ", _text_style(row))]
-        if item.same_time:
+        if item.same_time and not whole:
             return [time]
+        if item.same_time:  # the text begins where it did, so there is room for one of the two
+            name = pad(row.sender, INDENT_COLUMNS - 1)
+            return [Piece(name, row.style, f"name {row.sender}"), Piece(" ")]
         label = cut(row.sender, columns // 3)
         bot = [Piece(BOT, "bot")] if row.bot else []
         return [time, Piece(label, row.style, f"name {row.sender}"), *bot, Piece(" ")]

@@ -46,6 +46,7 @@ def test_who_goes_on_talking_is_not_named_again_but_at_the_top() -> None:
     assert text(item, 80) == [" " * 20 + "hello bob"] or text(item, 80)[0].strip() == "hello bob"
     assert text(item, 80, whole=True) == ["12:02       alice   hello bob"]
     assert text(item, 40) == ["      hello bob"]
+    assert text(item, 40, whole=True) == ["alice hello bob"]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 57, 58, 80, 200])
@@ -71,7 +72,7 @@ def test_whatever_is_said_fits_and_is_as_high_as_was_measured(
 ) -> None:
     shown = row(text=f"bob https://example.org/{said}", sender=sender, mention=True, bot=bot)
     item = Item(ItemKind.ROW, shown, follows=same_time, same_time=same_time)
-    for whole in (True, False) if columns >= 58 else (False,):
+    for whole in (True, False):
         rows = text(item, columns, whole=whole)
         assert all(cell_len(one) <= columns for one in rows)
         assert height(item, columns) == len(rows)
