@@ -24,22 +24,13 @@ def kib_per_client(place: Place) -> float:
     them, in KiB. Each has sent one message and got one."""
     port, feed_port = free_port(), free_port()
     public, secret = zmq.curve_keypair()
-    command = [
-        sys.executable,
-        "-m",
-        "bench.peers.connected_server",
-        str(port),
-        str(feed_port),
-        secret.decode(),
-    ]
+    words = ["bench.peers.connected_server", str(port), str(feed_port), secret.decode()]
+    command = [sys.executable, "-m", *words]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     machine.raise_descriptor_limit(4 * COUNT + 500)
-    with (
-        Server(
-            "libzmq", [*command, secret.decode()], place.fresh("connected"), place.core, environment
-        ) as server,
-        ExitStack() as kept,
-    ):
+    with ExitStack() as kept:
+        server = Server("libzmq", command, place.fresh("connected"), place.core, environment)
+        kept.enter_context(server)
         server.says("ready")
         before = machine.resident_kib(server.pid)
         context = kept.enter_context(zmq.Context())
