@@ -77,7 +77,7 @@ def _fan_out_lines(results: Mapping[str, Any], titles: Mapping[str, str], path: 
     axes.set_yscale("log")
     axes.set_xlabel("subscribers of one room", fontsize=9)
     axes.set_ylabel("lines delivered/s", fontsize=9)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _save(figure, path)
 
 
@@ -120,8 +120,8 @@ def _growth(results: Mapping[str, Any], path: Path) -> Path:
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.legend(fontsize=7, frameon=False)
-        axes.tick_params(labelsize=8)
+        axes.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        axes.tick_params(labelsize=8, which="both")
     return _save(figure, path)
 
 

@@ -56,6 +56,7 @@ from chat_protocol.messages import (
 from chat_protocol.names import clean_text, direct_accounts, direct_room
 
 STORAGE_RETRY_S = 1.0  # after a failure the log is tried again no earlier
+LINE_BESIDE_BYTES = 22  # of a stored line, about, besides its text and its sender's name
 PAGES_BYTES_MAX = 32 << 20  # in Pages between two `take`s
 PAGES_BYTES_MAX_PER_SESSION = 4 << 20
 
@@ -179,16 +180,18 @@ class State:
 
     def propose_lines(self, room: Room, lines: list[str], by: Account, hops: int) -> int:
         """Append what somebody said, all of it at once; returns the first line's seq."""
-        first = room.head + 1
-        data = pack_lines(first, self.now.wall, by.id, by.name, lines, hops)
-        if len(data) > ENTRIES_BYTES_MAX - ARRAY_HEAD_BYTES and len(lines) > 1:
-            half = len(lines) // 2
-            self.propose_lines(room, lines[:half], by, hops)
-            self.propose_lines(room, lines[half:], by, hops)
-            return first
-        room.apply_lines(first, len(lines))
-        self._open.add(room.name, Stretch(first, room.head, data))
-        self._count(self._open, len(data))
+        first, count, bytes_max = room.head + 1, len(lines), ENTRIES_BYTES_MAX - ARRAY_HEAD_BYTES
+        likely = sum(map(len, lines)) + count * (LINE_BESIDE_BYTES + len(by.name))
+        if count == 1 or likely <= bytes_max:
+            data = pack_lines(first, self.now.wall, by.id, by.name, lines, hops)
+            if count == 1 or len(data) <= bytes_max:
+                room.apply_lines(first, count)
+                self._open.add(room.name, Stretch(first, room.head, data))
+                self._count(self._open, len(data))
+                return first
+        half = count // 2
+        self.propose_lines(room, lines[:half], by, hops)
+        self.propose_lines(room, lines[half:], by, hops)
         return first
 
     def propose_event(self, room: str, kind: EntryKind, body: Message, by: Account) -> Entry:
