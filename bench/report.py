@@ -236,7 +236,7 @@ def _clients(results: Table, titles: Mapping[str, str]) -> str:
 
 def _growth(results: Table, titles: Mapping[str, str]) -> str:
     by_lines = table(
-        ("lines stored", "µs of CPU a line", "µs of CPU a page of 500", "here after, µs", "start, s", "MiB on disk"),
+        ("lines", "µs of CPU a line", "µs of CPU a page of 500", "here after, µs", "start, s", "MiB on disk"),
         (
             (
                 f"{row['lines']:,}",
