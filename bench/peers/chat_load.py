@@ -17,6 +17,7 @@ from bench.load import LINE_BYTES, PROBE_MARK, text_of
 from bench.peers.chat import FEED_USER, Access, Context, Due, Followers, Person, Session
 from bench.server import BenchError
 from bench.wire import Wire
+from chat_client.outbox import BESIDE_BYTES
 from chat_protocol.codec import decode_feed, decode_reply, encode_requests
 from chat_protocol.envelope import HEADER_BYTES, SIGNATURE_BYTES, read_header
 from chat_protocol.messages import (
@@ -33,7 +34,8 @@ from chat_protocol.messages import (
 )
 from chat_protocol.sealing import VerifyingOpener
 
-COALESCED = min(SAY_LINES_MAX, SAY_BYTES_MAX // LINE_BYTES)  # lines of a Say, as the client packs what waits
+#: Lines of a Say, as the client packs what waits.
+COALESCED = min(SAY_LINES_MAX, SAY_BYTES_MAX // (LINE_BYTES + BESIDE_BYTES))
 PIPELINE = 8  # Says of a room that a client has in flight
 PING_S = 2.0
 FEED_S = 40.0

@@ -18,6 +18,7 @@ from chat_protocol.errors import RETRY_CODES, Code
 from chat_protocol.messages import SAY_BYTES_MAX, SAY_LINES_MAX, Refusal, Say
 
 PIPELINE_MAX = 8  # Says of one room in flight; what is said meanwhile shares the next
+BESIDE_BYTES = 8  # of a Say, reckoned for each line besides its text: so it fits into one publication
 ANSWER_S = 5.0  # without an answer for this long, a Say goes out again
 RESEND_S = 0.05  # first pause before a resend; it doubles up to RESEND_MAX_S
 RESEND_MAX_S = 2.0
@@ -235,7 +236,7 @@ class Outbox:
         lines = [self._queue.popleft()]
         size = len(lines[0].text.encode())
         while self._queue and lines[0].once is None and self._queue[0].once is None:
-            size += len(self._queue[0].text.encode()) + 8
+            size += len(self._queue[0].text.encode()) + BESIDE_BYTES
             full = len(lines) == SAY_LINES_MAX or size > SAY_BYTES_MAX
             if full or self._queue[0].hops != lines[0].hops:
                 break
