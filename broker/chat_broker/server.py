@@ -24,7 +24,7 @@ from chat_protocol.errors import BadFrame
 DRAIN_MESSAGES_MAX = 4_096
 DRAIN_BYTES_MAX = 4 << 20
 DRAIN_S = 0.02  # judging takes time, too: what others say is not to wait for all that a flooder asks
-ADMITTED_AT_ONCE = 100
+ADMITTED_AT_ONCE = 100  # whose keys are looked at before others are heard
 TICK_S = 0.5  # for so long what waits goes before what is due; a flood is not to hold beacons back
 GATHER_MS = 1  # what comes while the log stores could not be stored sooner: for so long it gathers
 STOP_STORE_S = 10.0  # how long a stop waits for the log

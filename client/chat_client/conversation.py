@@ -275,7 +275,11 @@ class Conversation:
             await self._chat.leave(room)
         else:
             await self._chat.close_room(room)
+        others = [each for each in self.transcript.places if each.room != room]
+        others.sort(key=lambda each: each.kind is RoomKind.DIRECT)
         self._show(self.transcript.left(room, f"You left {title}", self._clock()))
+        if others and not self.transcript.here:
+            self._show(self.transcript.switch(others[0].room, self._clock()))
 
     async def _resolve(self, target: str) -> str:
         """The title behind a bare word: a room or a person. Raises Refused if there is neither."""

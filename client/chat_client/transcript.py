@@ -229,15 +229,15 @@ class Transcript:
         return its.shown if its and its.unread.read_to(its.shown) else 0
 
     def left(self, room: str, text: str, now: float) -> list[Row]:
-        """A room is no longer followed, `text` says why; nothing if it was not followed."""
+        """A room is no longer followed, `text` says why; nothing if it was not followed. If it was the current
+        one, none is: what is being typed for it is not to be said anywhere else."""
         if room not in self._rooms:
             return []
         shown = self._row(RowKind.NOTICE, text, now, room)
         del self._rooms[room]
         self._forget_stored(room)
         if room == self.here:
-            self.here = next(iter(self._rooms), "")
-            shown += self.switch(self.here, now) if self.here else []
+            self.here = ""
         return shown
 
     # ----------------------------------------------------------------------- lines said here

@@ -246,14 +246,15 @@ def test_a_direct_room_opened_by_its_id_is_gone_to_by_its_title() -> None:
     assert transcript.title == "@alice"
 
 
-def test_leaving_a_room_leads_back_to_the_first() -> None:
+def test_who_is_removed_from_a_room_is_in_none_until_they_go_somewhere() -> None:
+    """What they are typing was meant for that room alone."""
     transcript = in_lobby()
     transcript.expected = OPS
     transcript.receive(public(OPS), NOON)
     assert shown(transcript, RoomClosed(OPS, OPS, "removed", "alice removed you from #ops")) == [
-        "12:02 #ops -- You were removed from #ops.",
-        "12:02 -- You are in #lobby now.",
+        "12:02 #ops -- You were removed from #ops."
     ]
+    assert (transcript.here, transcript.titles) == ("", ["#lobby"])
 
 
 def test_a_room_is_left_once_however_often_that_is_told() -> None:

@@ -284,6 +284,8 @@ class ChatScreen(App[Outcome]):
         try:
             if isinstance(command, slash.Invalid):
                 raise CallerError(command.sentence)
+            if isinstance(command, slash.Say) and not (self._transcript.here or self._errands.waiting):
+                raise CallerError("You are in no room now, and what stands here was not said anywhere")
             if isinstance(command, slash.Say | slash.Msg):
                 limits = self._chat.limits
                 check_text(clean_text(command.text), line_bytes=limits.line_bytes, line_rows=limits.line_rows)

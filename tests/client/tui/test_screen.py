@@ -346,9 +346,31 @@ def test_being_added_and_removed() -> None:
         await bob.types("/join #cellar")
         await bob.sees("Say something in #cellar", "private")
         bob.chat.tell(RoomClosed("#cellar", "#cellar", Code.REMOVED, ""))
-        await bob.sees("You were removed from #cellar.", "Say something in #lobby")
+        await bob.sees("You were removed from #cellar.", "You are in no room")
+        await bob.presses("ctrl+n")
+        await bob.sees("Say something in #lobby")
 
     sit(chat, talk)
+
+
+def test_what_is_typed_for_a_room_is_said_nowhere_else_when_one_is_removed_from_it() -> None:
+    chat = FakeChat()
+
+    async def talk(bob: Sitting) -> None:
+        bob.chat.tell(OPS)
+        await bob.sees("#ops")
+        await bob.presses("ctrl+n")
+        await bob.writes("a secret")
+        bob.chat.tell(RoomClosed("#ops", "#ops", Code.REMOVED, ""))
+        await bob.sees("You were removed from #ops.")
+        await bob.types(" for #ops")
+        await bob.sees("You are in no room now, and what stands here was not said anywhere")
+        assert bob.composed == "a secret for #ops"
+        await bob.presses("ctrl+n")
+        await bob.until(lambda: bob.composed == "", "an empty row in #lobby")
+
+    sit(chat, talk)
+    assert chat.posted == []
 
 
 # --------------------------------------------------------------------------- people
