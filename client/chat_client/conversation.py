@@ -236,6 +236,10 @@ class Conversation:
         """Go to a room by a title or a bare word, as /join does. Raises BadName, Refused, Unreachable."""
         await self._enter(await self._resolve(target))
 
+    async def follow(self, title: str) -> None:
+        """Follow a room without going there. Raises Refused or Unreachable."""
+        await self._open(title)
+
     async def _enter(self, title: str) -> None:
         """Make a room the current one, following it if it was not followed."""
         room = self.transcript.find(title)

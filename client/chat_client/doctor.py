@@ -69,8 +69,16 @@ def _machine() -> Finding:
 
 
 def _key(home: Home, address: Address) -> Finding:
-    """`find_broker` has refused a key that does not match."""
+    """`find_broker` has refused a key that does not match, unless a broker of this user said on this machine
+    that it is its own."""
     known, told = home.pinned(address.place), fingerprint(address.key or b"")
+    if known is not None and known != address.key:
+        text = (
+            f"its key {told} is the one that your broker left word of on this machine; before, one with the"
+        )
+        return Finding(
+            True, f"{text} key {fingerprint(known)} was known there, with other accounts and rooms"
+        )
     if known is None:
         return Finding(True, f"its key {told} is not pinned yet: that is done when it is reached")
     return Finding(True, f"its key {told} is the one that is pinned")

@@ -31,7 +31,8 @@ class Position(Struct, frozen=True):
 
 
 class LinkChanged(Struct, frozen=True):
-    """`reason` is a sentence ("" when live); `retry_at` the time of the next try, on the session's clock."""
+    """`reason` is a sentence ("" when live); `retry_at` the time of the next try, on the session's clock.
+    `code` says why a session is closed, or offline in a way that may not pass by itself."""
 
     link: Link
     reason: str = ""

@@ -9,11 +9,12 @@ import msgspec
 
 class Preferences(msgspec.Struct):
     """`muted` are ids of rooms; `quiet` hours as they are typed, "" for none; `theme` a name, "" where none
-    was chosen."""
+    was chosen; `rooms` titles of the public rooms that were followed at last."""
 
     muted: list[str] = []
     quiet: str = ""
     theme: str = ""
+    rooms: list[str] = []
 
 
 class Keeper:

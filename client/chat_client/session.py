@@ -57,6 +57,10 @@ from chat_protocol.names import clean_text, direct_accounts
 
 LEFT = "closed"  # why a session was closed, where no broker said so
 WRONG_KEY = "wrong_key"
+WRONG_KEY_TEXT = (
+    "what answers there does not hold the broker's key: another broker runs there now, or "
+    "somebody stands between; ask the operator for the current address"
+)
 JOIN_S = 5.0  # from dialling to Welcome
 JOIN_AGAIN_S = 25.0  # the same where there was a session: a broker that all come back to takes its time
 DIAL_MIN_S = 0.1
@@ -244,14 +248,12 @@ class Session:
         if self.link is not Link.JOINING:
             return
         self._wrong_keys += 1
-        if self._wrong_keys >= WRONG_KEY_TRIES and not self._was_live:
-            self._close(
-                WRONG_KEY,
-                "what answers there does not hold the broker's key: another broker runs there now, or "
-                "somebody stands between; ask the operator for the current address",
-            )
-        else:
+        if self._wrong_keys < WRONG_KEY_TRIES:
             self._offline(now, "the handshake failed")
+        elif self._was_live:  # whoever holds the key may come back
+            self._offline(now, WRONG_KEY_TEXT, code=WRONG_KEY)
+        else:
+            self._close(WRONG_KEY, WRONG_KEY_TEXT)
 
     def not_admitted(self, now: float) -> None:
         """The broker does not let the key in that was dialled with."""
@@ -543,7 +545,7 @@ class Session:
         else:
             self._offline(now, text)
 
-    def _offline(self, now: float, reason: str, wait_s: float = 0.0) -> None:
+    def _offline(self, now: float, reason: str, wait_s: float = 0.0, code: str = "") -> None:
         self.reason = reason
         self._dial_at = now + max(self.jitter(self._dial_pause_s), wait_s)
         self._dial_pause_s = min(DIAL_MAX_S, self._dial_pause_s * 2)
@@ -552,7 +554,7 @@ class Session:
         self._rooms.offline()
         self._markers.offline()
         self.actions.append(Hangup())
-        self._set_link(Link.OFFLINE, reason, retry_at=self._dial_at)
+        self._set_link(Link.OFFLINE, reason, code, retry_at=self._dial_at)
 
     def _close(self, code: str, text: str) -> None:
         if self.link is Link.CLOSED:

@@ -133,7 +133,8 @@ class Transcript:
         self.expected = ""
         self.link = Link.LIVE
         self._retry_at: float | None = None
-        self._down_said = False
+        self._down_said = False  # that there is no link
+        self._why_said = False  # that it may not come back by itself
         self._tz = tz
         self._apart = apart
         self._day: date | None = self._local(now).date()
@@ -229,8 +230,8 @@ class Transcript:
         return its.shown if its and its.unread.read_to(its.shown) else 0
 
     def left(self, room: str, text: str, now: float) -> list[Row]:
-        """A room is no longer followed, `text` says why; nothing if it was not followed. If it was the current
-        one, none is: what is being typed for it is not to be said anywhere else."""
+        """A room is no longer followed, `text` says why; nothing if it was not followed. If it was the
+        current one, none is: what is being typed for it is not to be said anywhere else."""
         if room not in self._rooms:
             return []
         shown = self._row(RowKind.NOTICE, text, now, room)
@@ -398,8 +399,11 @@ class Transcript:
             why = rows.sentence(event.reason) or "it does not answer."
             text = f"No link to the broker: {why} What you say is kept, and sent when the link is back"
             return self._row(RowKind.LINK, text, now)
+        if event.link is Link.OFFLINE and event.code and not self._why_said:
+            self._why_said = True
+            return self._row(RowKind.PROBLEM, rows.sentence(event.reason), now)
         if event.link is Link.LIVE and self._down_said:
-            self._down_said = False
+            self._down_said = self._why_said = False
             return self._row(RowKind.LINK, "The link is back", now)
         return []
 

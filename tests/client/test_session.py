@@ -266,6 +266,8 @@ def test_a_client_that_was_live_goes_on_trying_whatever_answers_there() -> None:
         other.redial()
         other.session.handshake_failed(other.now)
     assert other.session.closed is None
+    codes = [event.code for event in other.saw(LinkChanged) if event.link is Link.OFFLINE]
+    assert codes == [""] * WRONG_KEY_TRIES + [WRONG_KEY] * (2 * WRONG_KEY_TRIES + 1)
 
 
 def test_a_key_that_is_let_in_no_longer_was_revoked() -> None:

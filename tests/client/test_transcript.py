@@ -462,6 +462,15 @@ def test_the_link_is_lost_and_back_once_however_often_it_is_tried() -> None:
     ]
 
 
+def test_that_the_link_may_not_come_back_by_itself_is_told_once() -> None:
+    offline = [
+        LinkChanged(Link.OFFLINE, "lost"),
+        *[LinkChanged(Link.OFFLINE, "not the key", "wrong_key")] * 3,
+    ]
+    rows = shown(in_lobby(), *offline)
+    assert [row.partition(" ")[2] for row in rows[1:]] == ["!! not the key."]
+
+
 def test_the_first_link_is_no_news() -> None:
     assert shown(in_lobby(), LinkChanged(Link.JOINING), LinkChanged(Link.LIVE)) == []
 

@@ -21,6 +21,7 @@ from textual.widgets import OptionList
 
 from chat_client import slash
 from chat_client.conversation import Conversation
+from chat_client.events import Link
 from chat_client.front import Chat
 from chat_client.outcome import Outcome, outcome_of, outcome_of_closing
 from chat_client.pages import OLDER_AT_ONCE, ItemKind, Older, Page, Pages
@@ -31,7 +32,7 @@ from chat_client.transcript import Place
 from chat_client.tui.cells import calm, links
 from chat_client.tui.composer import Composer
 from chat_client.tui.desktop import Notifications, open_address
-from chat_client.tui.dialogs import Destination, Help, Jump, LinkList
+from chat_client.tui.dialogs import Destination, Dialog, Help, Jump, LinkList
 from chat_client.tui.errands import Errands
 from chat_client.tui.frame import Frame
 from chat_client.tui.paint import Drawn, draw_under_way
@@ -39,7 +40,7 @@ from chat_client.tui.panels import unread
 from chat_client.tui.themes import CSS, THEMES
 from chat_client.tui.transcript_view import TranscriptView
 from chat_client.tui.wishes import Wishes
-from chat_protocol.errors import BadText, CallerError, ChatError
+from chat_protocol.errors import BadText, CallerError, ChatError, Refused, Unreachable
 from chat_protocol.messages import RoomKind
 from chat_protocol.names import check_text, clean_text
 
@@ -51,6 +52,10 @@ KEY_S = 1.0  # for so long a key waits for what was typed before it
 OLDER_AGAIN_S = 5.0
 TWICE_S = 3.0
 LINKS_LISTED_MAX = 100
+
+_BESIDE_DIALOGS = frozenset(
+    {"jump", "next_room", "next_unread", "links", "retry", "folds", "help", "panel", "scroll"}
+)
 
 
 class ChatScreen(App[Outcome]):
@@ -103,6 +108,7 @@ class ChatScreen(App[Outcome]):
         self._view, self._composer = self._frame.view, self._frame.composer
         self._drafts: dict[str, str] = {}
         self._shown_room = ""
+        self._keeps_rooms = False  # those of last time are here again
         self._going = ""  # the title, in lower case, of a room that is being opened to go there
         self._came = self._new_below = 0  # lines since the last update; of those, below what is in sight
         self._changing = False
@@ -129,6 +135,8 @@ class ChatScreen(App[Outcome]):
     async def on_event(self, event: events.Event) -> None:
         """One key after the other: what was typed before it is done first. So a burst of keys, as a slow
         link hands them over, does what the same keys do one by one."""
+        if isinstance(event, events.Key) and event.key not in ("ctrl+c", "super+c"):
+            self._interrupted_at = float("-inf")
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self.focused:
             done = asyncio.Event()
             self.focused.call_later(done.set)  # comes behind the keys that it was sent before
@@ -137,9 +145,30 @@ class ChatScreen(App[Outcome]):
                     await done.wait()
         await super().on_event(event)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A dialog has the keys to itself, but those to copy and to leave."""
+        return not isinstance(self.screen, Dialog) or action not in _BESIDE_DIALOGS
+
     async def _talk(self) -> None:
         await self._conversation.start(self._first_room, person=False)
+        await self._follow_again()
         await self._errands.run()
+
+    async def _follow_again(self) -> None:
+        """Public rooms are followed where one went to them, until one leaves; others, the broker brings."""
+        try:
+            for title in self._wishes.rooms:
+                with contextlib.suppress(Refused):
+                    await self._conversation.follow(title)
+        except Unreachable:
+            return  # then what was kept is kept
+        self._keeps_rooms = True
+
+    def _keep_rooms(self) -> None:
+        if self._keeps_rooms and self._transcript.link is not Link.CLOSED:
+            titles = [place.title for place in self._transcript.places if place.kind is RoomKind.PUBLIC]
+            with contextlib.suppress(CallerError):  # what cannot be saved is remembered for this run
+                self._wishes.keep_rooms(titles)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """The session was closed, the person wants to leave, or something failed."""
@@ -230,6 +259,7 @@ class ChatScreen(App[Outcome]):
     def _update(self) -> None:
         transcript, here = self._transcript, self._transcript.here
         self._pages.keep(transcript.rooms)
+        self._keep_rooms()
         page = self._pages[here]
         self._arrive(here, page, transcript.place(here))
         if self._view.at_end:
@@ -292,11 +322,12 @@ class ChatScreen(App[Outcome]):
         except (CallerError, BadText) as error:
             self.flash(reason(str(error)), urgent=True)
             return False
+        self.flash("")
         self._pages[self._transcript.here].mark_new(0)
         if isinstance(command, slash.Help):
             self.action_help()
         elif isinstance(command, slash.History):
-            self._view.scroll_to(y=0, animate=False)  # where older lines are fetched
+            self._view.to_last(command.count)
         else:
             self._errands.add(typed, self._transcript.here)
             self._view.to_end()

@@ -83,8 +83,9 @@ class Frame(Vertical):
         self._hints.say(text, below=new_below(below) if below else "", urgent=urgent)
 
     def flash(self, text: str, now: float, *, urgent: bool = False) -> None:
-        """Say something in the last row, for a while; `show_bars` puts it there."""
-        self._flash = (" ".join(clean_text(text).split()), urgent, now + FLASH_S)
+        """Say something in the last rows, for a while; nothing ends what was said before. `show_bars` puts
+        it there."""
+        self._flash = (" ".join(clean_text(text).split()), urgent, now + FLASH_S if text else now)
 
     def choose(self, found: list[str], at: int) -> None:
         """Show the ways to complete a word, none when that is over."""
@@ -134,7 +135,9 @@ def _columns_for(which: str) -> int:
 def _elsewhere(places: Sequence[Place], here: Place | None, muted: set[str]) -> str:
     """Unread lines in other rooms, in a word or two."""
     counted = [each for each in places if each.unread and each != here and each.room not in muted]
-    total = sum(each.unread for each in counted)
+    total, named = sum(each.unread for each in counted), sum(each.mentions for each in counted)
     if not total:
         return ""
-    return f"{'@' if any(each.mentions for each in counted) else ''}{total} elsewhere"
+    return (
+        f"@{named} of {total} elsewhere" if 0 < named < total else f"{'@' if named else ''}{total} elsewhere"
+    )

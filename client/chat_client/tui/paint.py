@@ -24,6 +24,7 @@ NAME_COLUMNS_MAX = 12
 NAME_COLUMNS_MIN = 8
 TIME_COLUMNS = 5
 INDENT_COLUMNS = 6
+OWN_COLUMNS = 2  # a blank and whether it is stored
 STATE_COLUMNS = 3  # the sign of a line's state, and a blank on either side
 BOT = " ⚙"
 STORED = "stored"
@@ -103,6 +104,8 @@ def draw_pending(row: Row, columns: int, state: str) -> list[Drawn]:
     room = columns - _columns(shown[-1])
     if room > len(state) + 2:
         shown[-1].append(Piece(f"  {state}", "state"))
+    else:
+        shown.append([Piece(" " * hanging), Piece(cut(state, columns - hanging), "state")])
     return shown
 
 
@@ -149,7 +152,8 @@ def _text_columns(item: Item, columns: int) -> tuple[int, int]:
         return INDENT_COLUMNS, INDENT_COLUMNS
     if row.said:
         label = min(cell_len(row.sender), columns // 3)
-        return INDENT_COLUMNS + label + (len(BOT) if row.bot else 0) + 1, INDENT_COLUMNS
+        sign = (len(BOT) if row.bot else 0) + (OWN_COLUMNS if row.kind is RowKind.OWN else 0)
+        return INDENT_COLUMNS + label + sign + 1, INDENT_COLUMNS
     return INDENT_COLUMNS + 2, INDENT_COLUMNS + 2
 
 
@@ -195,13 +199,15 @@ def _head(item: Item, row: Row, columns: int, whole: bool, state: str) -> Drawn:
         if not row.said:
             return [time, Piece(f"{_SIGNS.get(row.kind, ' ')} ", _text_style(row))]
         if item.same_time and not whole:
-            return [time]
+            own = row.kind is RowKind.OWN
+            return [Piece(f"{state:>{INDENT_COLUMNS - 1}} ", "state")] if own else [time]
         if item.same_time:  # the text begins where it did, so there is room for one of the two
             name = pad(row.sender, INDENT_COLUMNS - 1)
             return [Piece(name, row.style, f"name {row.sender}"), Piece(" ")]
         label = cut(row.sender, columns // 3)
-        bot = [Piece(BOT, "bot")] if row.bot else []
-        return [time, Piece(label, row.style, f"name {row.sender}"), *bot, Piece(" ")]
+        signs = [Piece(BOT, "bot")] if row.bot else []
+        signs += [Piece(f" {state}", "state")] if row.kind is RowKind.OWN else []
+        return [time, Piece(label, row.style, f"name {row.sender}"), *signs, Piece(" ")]
     sign = Piece(f" {state if row.kind is RowKind.OWN else '⚙' if row.bot else ' '} ", "state")
     if not row.said:
         return [time, Piece(pad_left(_SIGNS.get(row.kind, ""), names), _text_style(row)), Piece("   ")]

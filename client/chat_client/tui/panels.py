@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from chat_client.events import Link
 from chat_client.transcript import Place
-from chat_client.tui.cells import calm, cut, pad
+from chat_client.tui.cells import calm, cut, pad, wrap
 from chat_client.tui.paint import behind_bar
 from chat_client.unread import UNREAD_COUNTED_MAX
 from chat_protocol.messages import RoomKind
@@ -24,6 +24,7 @@ PANEL_COLUMNS = 22
 MEMBERS_SHOWN_MAX = 500
 AWAY_SHOWN_MAX = 30
 BAR_COLUMNS = 24
+HINT_ROWS_MAX = 4
 
 
 class Panel(OptionList):
@@ -87,11 +88,14 @@ def _entry(place: Place, columns: int, muted: bool) -> Content:
 
 
 def unread(place: Place) -> str:
-    """The unread lines of a room as one sees them at the side: `12`, or `@12` with mentions among them."""
+    """The unread lines of a room as one sees them at the side: `12`, `@12` where all of them name one,
+    `@2/12` where two do."""
     if not place.unread:
         return ""
     count = f"{UNREAD_COUNTED_MAX - 1}+" if place.unread >= UNREAD_COUNTED_MAX else str(place.unread)
-    return f"@{count}" if place.mentions and place.kind is not RoomKind.DIRECT else count
+    if not place.mentions or place.kind is RoomKind.DIRECT:
+        return count
+    return f"@{count}" if place.mentions == place.unread else f"@{place.mentions}/{count}"
 
 
 class MembersPanel(Panel):
@@ -196,21 +200,24 @@ class Banner(Static):
 
 
 class Hints(Static):
-    """The last row: what can be done, or what just happened."""
+    """The last row: what can be done, or what just happened, which may take some more."""
 
     ALLOW_SELECT = False
 
     def __init__(self) -> None:
         super().__init__(id="hints", markup=False)
+        self._rows = 1
 
     def say(self, text: str, *, below: str, urgent: bool = False) -> None:
         columns = max(10, self.size.width - 2)
         right = cell_len(below) + 2 if below else 0
-        left = pad(calm(text), max(0, columns - right))
-        self.update(
-            Content.assemble(
-                Content.styled(left, "bold $warning" if urgent else ""), "  " if below else "",
-                Content.styled(below, "bold $primary"),
-            ),
-            layout=False,
+        text = calm(text)
+        rows = [text[start:end] for start, end in wrap(text, max(1, columns - right))] if urgent else [text]
+        left = [pad(row, max(0, columns - right)) for row in rows[:HINT_ROWS_MAX]]
+        style = "bold $warning" if urgent else ""
+        content = Content.assemble(
+            Content.styled(left[0], style), "  " if below else "", Content.styled(below, "bold $primary"),
+            *(Content.styled(f"\n{row}", style) for row in left[1:]),
         )  # fmt: skip
+        self.update(content, layout=len(left) != self._rows)
+        self._rows = len(left)

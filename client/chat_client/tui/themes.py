@@ -59,7 +59,7 @@ Screen {
 
 #title { height: 1; background: $panel; color: $foreground; }
 #banner { height: 1; background: $warning 18%; color: $warning; padding: 0 1; }
-#hints { height: 1; background: $surface; color: $muted; padding: 0 1; }
+#hints { height: auto; min-height: 1; background: $surface; color: $muted; padding: 0 1; }
 
 .panel {
     width: 22;

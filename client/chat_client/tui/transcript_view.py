@@ -100,6 +100,13 @@ class TranscriptView(ScrollView, can_focus=False):
         self.scroll_to(y=self._end, animate=False)
         self._stays_at_end = True
 
+    def to_last(self, count: int) -> None:
+        """So many items from the end; if there are not so many yet, to the top, where older ones come."""
+        if count > len(self._starts):
+            self.scroll_to(y=0, animate=False)
+        else:
+            self.scroll_to(y=min(self._end, self._starts[-max(1, count)]), animate=False)
+
     @property
     def _end(self) -> int:
         return max(0, self._rows + len(self._tail) - self.scrollable_content_region.height)

@@ -20,6 +20,11 @@ class Wishes:
         self._attention = Attention(_hours(self._kept.quiet), set(self._kept.muted))
 
     @property
+    def rooms(self) -> list[str]:
+        """Titles of the public rooms that are to be followed again next time."""
+        return self._kept.rooms
+
+    @property
     def muted(self) -> set[str]:
         """Ids of rooms."""
         return self._attention.muted
@@ -39,6 +44,11 @@ class Wishes:
     def alert(self, row: Row, *, direct: bool, looking: bool, now: float, at: time) -> Alert | None:
         """As `Attention.alert`."""
         return self._attention.alert(row, direct=direct, looking=looking, now=now, at=at)
+
+    def keep_rooms(self, titles: list[str]) -> None:
+        if titles != self._kept.rooms:
+            self._kept.rooms = titles
+            self._save()
 
     def mute(self, room: str, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(room)

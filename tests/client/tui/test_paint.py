@@ -41,6 +41,14 @@ def test_a_narrow_row_has_its_name_before_the_text() -> None:
     assert text(Item(ItemKind.ROW, row(RowKind.PROBLEM, "Not sent.", "")), 30) == ["12:02 ! Not sent."]
 
 
+def test_one_s_own_row_says_that_it_is_stored_also_where_it_is_narrow() -> None:
+    own = row(RowKind.OWN, "and now this is rather long", "bob")
+    assert text(Item(ItemKind.ROW, own), 30) == ["12:02 bob ✓ and now this is", "      rather long"]
+    assert text(Item(ItemKind.ROW, own, follows=True, same_time=True), 40) == [
+        "    ✓ and now this is rather long"
+    ]
+
+
 def test_who_goes_on_talking_is_not_named_again_but_at_the_top() -> None:
     item = Item(ItemKind.ROW, row(), follows=True, same_time=True)
     assert text(item, 80) == [" " * 20 + "hello bob"] or text(item, 80)[0].strip() == "hello bob"
@@ -115,11 +123,11 @@ def test_a_line_that_failed_offers_what_can_be_done() -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])
-def test_a_line_on_its_way_says_so_where_there_is_room(columns: int) -> None:
+def test_a_line_on_its_way_says_so_if_need_be_in_a_row_of_its_own(columns: int) -> None:
     drawn = draw_pending(row(RowKind.OWN, "on its way", "bob"), columns, "sending…")
     rows = ["".join(piece.text for piece in one) for one in drawn]
     assert all(cell_len(one) <= columns for one in rows)
-    assert ("sending…" in rows[-1]) == (columns > 30)
+    assert "sending…" in rows[-1]
 
 
 @pytest.mark.parametrize(

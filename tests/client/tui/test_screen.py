@@ -237,6 +237,81 @@ def test_going_from_room_to_room_keeps_what_is_composed_in_each() -> None:
     sit(chat, talk)
 
 
+def test_public_rooms_are_followed_again_next_time(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "preferences.json")
+
+    def chat() -> FakeChat:
+        chat = FakeChat()
+        chat.knows(OPS)
+        return chat
+
+    async def come(bob: Sitting) -> None:
+        await bob.types("/join #ops")
+        await bob.sees("Say something in #ops")
+
+    async def leave(bob: Sitting) -> None:
+        await bob.sees("#ops", "Say something in #lobby")
+        await bob.presses("ctrl+n")
+        await bob.types("/leave")
+        await bob.sees("Say something in #lobby")
+
+    async def stay_away(bob: Sitting) -> None:
+        await bob.sees("Say something in #lobby")
+        await bob.sees_no("#ops")
+
+    for each in (come, leave, stay_away):
+        sit(chat(), each, keeper=keeper)
+
+
+def test_history_shows_the_last_lines(tmp_path: Path) -> None:
+    async def talk(bob: Sitting) -> None:
+        for line in past(200):
+            bob.chat.tell(line)
+        await bob.sees("line 200")
+        await bob.types("/history 3")
+        await bob.sees("line 200", "line 198")
+        await bob.types("/history 100")
+        await bob.sees("line 101")
+        await bob.sees_no("line 100", "line 200")
+
+    sit(FakeChat(), talk, size=(80, 24))
+
+
+def test_a_dialog_has_the_keys_to_itself() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.presses("f1")
+        await bob.sees("─ Help ─", "say the line")
+        await bob.presses("ctrl+k", "pagedown", "pagedown", "pagedown")
+        await bob.sees("/discard   ")
+        await bob.sees_no("Jump to")
+        await bob.presses("f1")
+        await bob.sees_no("─ Help ─")
+
+    sit(FakeChat(), talk, size=(80, 24))
+
+
+def test_ctrl_c_leaves_only_where_nothing_comes_between_the_two() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.presses("ctrl+c")
+        await bob.sees("Ctrl-C once more leaves")
+        await bob.types("still here")
+        await bob.sees_no("Ctrl-C once more leaves")
+        await bob.presses("ctrl+c")
+        await bob.sees("Ctrl-C once more leaves")
+        assert not bob.app._leaving
+
+    sit(FakeChat(), talk)
+
+
+def test_what_went_wrong_is_told_whole_on_narrow_terminals() -> None:
+    async def talk(bob: Sitting) -> None:
+        await bob.types("/foo")
+        await bob.sees("There is no command /foo; /help lists", "them all. To say a line that begins with")
+        await bob.sees("a slash, begin it with //")
+
+    sit(FakeChat(), talk, size=(44, 20))
+
+
 def test_unread_lines_and_mentions_are_counted_at_the_side() -> None:
     chat = FakeChat()
     chat.knows(OPS)
@@ -247,10 +322,10 @@ def test_unread_lines_and_mentions_are_counted_at_the_side() -> None:
         bob.chat.hear("alice", "one")
         await bob.sees("#lobby             1")
         bob.chat.hear("alice", "and you, Bob?")
-        await bob.sees("#lobby            @2")
+        await bob.sees("#lobby          @1/2")
         await bob.presses("ctrl+g")
         await bob.sees("new since you looked", "and you, Bob?", "Say something in #lobby")
-        await bob.sees_no("@2")
+        await bob.sees_no("@1/2")
         await bob.until(lambda: bob.chat.marked.get(LOBBY) == 2)
         await bob.types("me too")
         await bob.sees_no("new since you looked")
@@ -583,7 +658,7 @@ def test_mentions_and_direct_lines_ring_unless_they_are_looked_at() -> None:
         await bob.sees("Nothing rings from 12:00 to 13:00", "quiet hours")
         await bob.types("/unmute #lobby")
         bob.chat.hear("alice", "bob!!")
-        await bob.sees("@4")
+        await bob.sees("@3/4")
         assert bob.rang == 1
         await bob.types("/quiet off")
         await bob.sees("There are no quiet hours")
@@ -608,7 +683,7 @@ def test_wishes_are_remembered(tmp_path: Path) -> None:
         assert bob.app.theme == "light"
 
     sit(FakeChat(), wish, keeper=keeper)
-    assert keeper.load() == Preferences([LOBBY], "22:00-07:30", "light")
+    assert keeper.load() == Preferences([LOBBY], "22:00-07:30", "light", [LOBBY])
     sit(FakeChat(), find, keeper=keeper)
 
 
