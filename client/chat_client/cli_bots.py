@@ -111,6 +111,7 @@ def replay(common: Common, room: str | None, as_json: bool, since: int | Ago | d
 
     async def run() -> int:
         from chat_client import replaying
+        from chat_client.rows import plural
         from chat_client.shell import complain
         from chat_client.tailing import seq_at
 
@@ -125,7 +126,7 @@ def replay(common: Common, room: str | None, as_json: bool, since: int | Ago | d
             )
         complain(
             f"{one.name} heard {replay.heard} lines of {where} and would have answered {replay.answered}"
-            + (f"; {replay.failed} handlers failed" if replay.failed else "")
+            + (f"; {plural(replay.failed, 'handler', 'handlers')} failed" if replay.failed else "")
         )
         return HANDLER_FAILED if replay.failed else 0
 

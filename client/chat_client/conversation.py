@@ -185,6 +185,10 @@ class Conversation:
             case _ if self._obey_screen is not None:
                 self._obey_screen(command)
 
+    def stop_reading(self) -> None:
+        """Tell that what was to be typed after a `Next.STOP` is not going to be."""
+        self._problem("Nothing of what follows is done: it was meant for another room than this")
+
     def retry(self, ref: int) -> None:
         """Say a line that failed once more; nothing happens if it was said again or given up already.
         Raises BadText."""

@@ -297,6 +297,7 @@ def test_a_word_that_is_both_room_and_person_is_asked_about() -> None:
     outcome, _, err = typed(chat, "/join ops", "hi")
     assert outcome is Outcome.REFUSED
     assert "/join #ops or /join @ops" in err
+    assert "Nothing of what follows is done" in err
     assert chat.posted == []
 
 
