@@ -227,7 +227,10 @@ class Transcript:
     def looked(self, room: str) -> int:
         """Everything shown of a room was looked at; the seq up to which that is so, 0 if it is no news."""
         its = self._rooms.get(room)
-        return its.shown if its and its.unread.read_to(its.shown) else 0
+        if its is None:
+            return 0
+        seq = max(its.shown, its.head) if its.level else its.shown  # a new room begins behind its first entry
+        return seq if its.unread.read_to(seq) else 0
 
     def left(self, room: str, text: str, now: float) -> list[Row]:
         """A room is no longer followed, `text` says why; nothing if it was not followed. If it was the

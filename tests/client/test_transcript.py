@@ -562,6 +562,15 @@ def test_a_read_marker_takes_what_was_read_elsewhere() -> None:
     shown(transcript, ReadMarker("#elsewhere", "#elsewhere", 3))
 
 
+def test_a_room_in_which_nothing_was_said_yet_was_looked_at_all_the_same() -> None:
+    transcript = in_lobby()
+    transcript.receive(RoomOpened(OPS, OPS, RoomKind.PUBLIC, 1, 1, ("bob",), OPS, False), NOON)
+    assert transcript.looked(OPS) == 0
+    transcript.receive(CatchingUp(OPS, OPS, 0), NOON)
+    assert transcript.looked(OPS) == 1
+    assert transcript.looked(OPS) == 0
+
+
 def test_what_was_said_in_an_open_room_before_one_ever_came_is_not_unread() -> None:
     transcript = in_lobby()
     shown(transcript, replace(line("long ago", seq=1), replayed=True), line("now", seq=2))
