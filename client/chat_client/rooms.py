@@ -290,6 +290,9 @@ class FollowedRooms:
         self._tell_presence(following, following.set_names(names, message.count, whole=whole))
 
     def _closed(self, following: Following, code: str, text: str) -> None:
+        if self._by_room.get(following.asked, following) is not following:
+            self._drop(following)  # a direct room asked for by its id while it is followed by its title
+            return
         self._host.forget_room(following.room)
         self._host.events.append(
             ev.RoomClosed(following.room or following.asked, following.title, code, text)

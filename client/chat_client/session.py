@@ -332,7 +332,7 @@ class Session:
 
     def _marked(self, message: Marked) -> None:
         following = self._rooms.find(message.room)
-        if following is not None:
+        if following is not None and following.sequencer is not None:  # else Opened is going to tell it
             self._markers.marked(message, following.title)
 
     def receive_version(self, text: str) -> None:

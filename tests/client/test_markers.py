@@ -37,6 +37,16 @@ def test_the_marker_comes_after_the_room(read: int, expected: list[int]) -> None
     assert told(other) == expected
 
 
+def test_nothing_is_told_of_a_room_that_is_not_open_yet() -> None:
+    other = OtherSide()
+    other.session.open(LOBBY, now=other.now)
+    other.join()
+    other.say(Marked(0, LOBBY, 4))
+    assert told(other) == []
+    other.say(other.opened(other.sent_one(Open), head=5, read=4))
+    assert told(other) == [4]
+
+
 def test_another_device_moves_it_and_never_back() -> None:
     other, _ = live(head=5, read=3)
     other.say(Marked(0, LOBBY, 4), Marked(0, LOBBY, 2), Marked(0, LOBBY, 4), Marked(0, "#other", 9))

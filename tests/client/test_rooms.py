@@ -161,6 +161,18 @@ def test_a_busy_broker_is_asked_again() -> None:
     assert len(other.sent(Open)) == 1
 
 
+def test_a_direct_room_asked_for_by_both_its_names_stays_open_when_one_is_refused() -> None:
+    other = OtherSide()
+    other.session.open("@alice", now=other.now)
+    other.session.open("@1:2", now=other.now)
+    other.join()
+    first, second = other.sent(Open)
+    other.say(other.opened(first, room="@1:2", title="@alice", kind=RoomKind.DIRECT))
+    other.say(Refusal(second.request, Code.BANNED, "you are banned"))
+    assert other.saw(RoomClosed) == []
+    assert [following.title for following in other.session.followed()] == ["@alice"]
+
+
 def test_a_refused_room_is_closed() -> None:
     other = OtherSide()
     other.session.open("#den", now=other.now)

@@ -313,8 +313,8 @@ def cuts(world: World, plan: Plan) -> Proof:
     repaired: list[float | None] = []
     for _ in range(plan.stalls):
         trial.talk(SETTLED_S + trial.rng.uniform(0.0, 1.5))
-        world.weather(cut=True)
         begin = time.monotonic()
+        world.weather(cut=True)
         trial.talk(1.0)
         trial.level()
         noticed += [trial.record.notice_s(who, begin) for who in PEOPLE]

@@ -67,6 +67,8 @@ class Soak:
         self.heard = [Lines(), Lines()]
         self.samples: dict[str, list[float]] = {name: [] for name in SLACK}
         self.restarts = 0
+        self._here = 0  # of those who stay
+        self._listening = asyncio.Event()  # both who stay do, and so nothing is said that one cannot hear
         self._broker = self._start(None)
 
     async def run(self) -> None:
@@ -114,6 +116,10 @@ class Soak:
         """Listens to everything from before the first line on, and talks."""
         async with self._chat(f"stays{index}", start="now") as chat:
             listening = asyncio.create_task(self._listen(chat, self.heard[index]))
+            self._here += 1
+            if self._here == len(self.heard):
+                self._listening.set()
+            await self._listening.wait()
             await self._talk(chat, self._ends)
             await self._level(self.heard[index])
             listening.cancel()
@@ -130,6 +136,7 @@ class Soak:
             await until("the last line", lambda: heard.seqs and heard.seqs[-1] >= newest, 30)
 
     async def _comes_and_goes(self, name: str) -> None:
+        await self._listening.wait()
         while time.monotonic() < self._ends:
             async with self._chat(name) as chat:
                 stays = self._random.uniform(*STAY_S) * min(1.0, self._seconds / 600)
@@ -176,7 +183,10 @@ def judge_lines(soak: Soak, proof: Proof) -> None:
     proof.acknowledged = len(soak.said.seqs)
     for heard in soak.heard:
         times = Counter(heard.seqs)
-        proof.lost += sum(times[seq] == 0 for seq in soak.said.seqs)
+        missing = [seq for seq in soak.said.seqs if not times[seq]]
+        proof.lost += len(missing)
+        if missing:
+            proof.violations.append(f"lost: {missing[:10]}, the first heard is {min(times, default=0)}")
         proof.doubled += sum(count - 1 for count in times.values())
         proof.disordered += sum(one > other for one, other in itertools.pairwise(heard.seqs))
         texts = heard.by_seq()
