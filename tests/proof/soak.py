@@ -67,8 +67,9 @@ class Soak:
         self.heard = [Lines(), Lines()]
         self.samples: dict[str, list[float]] = {name: [] for name in SLACK}
         self.restarts = 0
-        self._here = 0  # of those who stay
-        self._listening = asyncio.Event()  # both who stay do, and so nothing is said that one cannot hear
+        # Both who stay hear all that is said: nothing is before they listen, or after they look.
+        self._all_listen = asyncio.Barrier(PEOPLE)
+        self._all_are_silent = asyncio.Barrier(PEOPLE)
         self._broker = self._start(None)
 
     async def run(self) -> None:
@@ -116,11 +117,9 @@ class Soak:
         """Listens to everything from before the first line on, and talks."""
         async with self._chat(f"stays{index}", start="now") as chat:
             listening = asyncio.create_task(self._listen(chat, self.heard[index]))
-            self._here += 1
-            if self._here == len(self.heard):
-                self._listening.set()
-            await self._listening.wait()
+            await self._all_listen.wait()
             await self._talk(chat, self._ends)
+            await self._all_are_silent.wait()
             await self._level(self.heard[index])
             listening.cancel()
 
@@ -136,11 +135,12 @@ class Soak:
             await until("the last line", lambda: heard.seqs and heard.seqs[-1] >= newest, 30)
 
     async def _comes_and_goes(self, name: str) -> None:
-        await self._listening.wait()
+        await self._all_listen.wait()
         while time.monotonic() < self._ends:
             async with self._chat(name) as chat:
                 stays = self._random.uniform(*STAY_S) * min(1.0, self._seconds / 600)
                 await self._talk(chat, min(self._ends, time.monotonic() + stays))
+        await self._all_are_silent.wait()
 
     async def _talk(self, chat: ChatClient, ends: float) -> None:
         number = 0
