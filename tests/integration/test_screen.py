@@ -33,7 +33,7 @@ def test_two_people_talk_on_screens(bench: Bench) -> None:
     alice.shows("● bob")
 
     bob.types("hello alice")
-    bob.shows("bob hello alice")
+    bob.shows("bob ✓ hello alice")
     alice.shows("hello alice")
     alice.presses("two rows" + ALT_ENTER + PASTE.format("and a\rpaste") + "\r")
     bob.shows("and a")
