@@ -102,7 +102,7 @@ class Conversation:
 
     async def _open_added(self, title: str) -> None:
         try:
-            await self._open(title)
+            await self.follow(title)
         except ChatError as error:
             self._problem(f"{title} could not be opened: {error}")
 
@@ -150,7 +150,7 @@ class Conversation:
         except ChatError as error:
             self._worsen(outcome_of(error))
             self._problem(str(error))
-            return Next.STOP if isinstance(command, slash.Join | slash.Create | slash.Leave) else Next.GO_ON
+            return Next.STOP if isinstance(command, slash.Going) else Next.GO_ON
         await self._until(lambda: self.transcript.unanswered < UNANSWERED_MAX, None)
         return Next.GO_ON
 
@@ -167,7 +167,7 @@ class Conversation:
             case slash.Leave():
                 await self._leave()
             case slash.Msg(name, text):
-                self._say(text, await self._open(f"@{name}"))
+                self._say(text, await self.follow(f"@{name}"))
             case slash.Create(new_room, private):
                 await self._create(new_room, private)
             case slash.InviteMember(name):
@@ -240,10 +240,6 @@ class Conversation:
         """Go to a room by a title or a bare word, as /join does. Raises BadName, Refused, Unreachable."""
         await self._enter(await self._resolve(target))
 
-    async def follow(self, title: str) -> None:
-        """Follow a room without going there. Raises Refused or Unreachable."""
-        await self._open(title)
-
     async def _enter(self, title: str) -> None:
         """Make a room the current one, following it if it was not followed."""
         room = self.transcript.find(title)
@@ -251,7 +247,7 @@ class Conversation:
             self._show(self.transcript.switch(room, self._clock()))
             return
         with self._expecting(title):
-            await self._open(title)
+            await self.follow(title)
 
     @contextmanager
     def _expecting(self, title: str) -> Iterator[None]:
@@ -261,8 +257,9 @@ class Conversation:
         finally:
             self.transcript.expected = ""
 
-    async def _open(self, title: str) -> str:
-        """Follow a room if it is not followed yet, and return its id."""
+    async def follow(self, title: str) -> str:
+        """Follow a room if it is not followed yet, and return its id; one stays where one is. Raises BadName,
+        Refused or Unreachable."""
         room = self.transcript.find(title)
         if room:
             return room
@@ -301,7 +298,7 @@ class Conversation:
         if is_room or is_person:
             return room if is_room else person
         try:
-            await self._open(person)  # somebody who is away just now
+            await self.follow(person)  # somebody who is away just now
         except Refused as error:
             if error.code != Code.NO_SUCH_ACCOUNT:
                 raise

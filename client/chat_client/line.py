@@ -98,9 +98,10 @@ async def _talk(
             if stop is not None:
                 stop.armed = False
             what = await conversation.take(line)
+            if what is Next.LEAVE:
+                return
             if what is Next.STOP and not person:
                 conversation.stop_reading()
-            if what is Next.LEAVE or (what is Next.STOP and not person):
                 return
 
 

@@ -135,6 +135,9 @@ class Retry:
 
 ScreenCommand = Mute | QuietHours | Theme | Links | Retry
 
+#: Those after which one may be in another room.
+Going = Join | Create | Leave
+
 Command = (
     Say
     | Users

@@ -52,6 +52,8 @@ class FakeChat:
         self.entries: list[Line | Notice] = []
         self.may_open = asyncio.Event()
         self.may_open.set()
+        self.may_tell = asyncio.Event()  # who is here
+        self.may_tell.set()
         self._seqs: dict[str, int] = {}
         self._unanswered: dict[int, tuple[str, str]] = {}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -129,6 +131,7 @@ class FakeChat:
 
     async def users(self, room: str = "") -> list[str]:
         self._ask(f"users {room}".strip())
+        await self.may_tell.wait()
         return list(self.present)
 
     async def rooms(self) -> list[RoomInfo]:

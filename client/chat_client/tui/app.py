@@ -156,10 +156,13 @@ class ChatScreen(App[Outcome]):
 
     async def _follow_again(self) -> None:
         """Public rooms are followed where one went to them, until one leaves; others, the broker brings."""
+
+        async def follow(title: str) -> None:
+            with contextlib.suppress(CallerError, Refused):  # it is gone
+                await self._conversation.follow(title)
+
         try:
-            for title in self._wishes.rooms:
-                with contextlib.suppress(Refused):
-                    await self._conversation.follow(title)
+            await asyncio.gather(*map(follow, self._wishes.rooms))
         except Unreachable:
             return  # then what was kept is kept
         self._keeps_rooms = True
@@ -314,7 +317,9 @@ class ChatScreen(App[Outcome]):
         try:
             if isinstance(command, slash.Invalid):
                 raise CallerError(command.sentence)
-            if isinstance(command, slash.Say) and not (self._transcript.here or self._errands.waiting):
+            if self._leaving:
+                raise CallerError("You are leaving; Ctrl-Q leaves at once")
+            if isinstance(command, slash.Say) and not (self._transcript.here or self._errands.lead_elsewhere):
                 raise CallerError("You are in no room now, and what stands here was not said anywhere")
             if isinstance(command, slash.Say | slash.Msg):
                 limits = self._chat.limits
@@ -329,7 +334,8 @@ class ChatScreen(App[Outcome]):
         elif isinstance(command, slash.History):
             self._view.to_last(command.count)
         else:
-            self._errands.add(typed, self._transcript.here)
+            goes = isinstance(command, slash.Going)
+            self._errands.add(typed, self._transcript.here, goes=goes)
             self._view.to_end()
             self._change()
         return True
@@ -425,7 +431,7 @@ class ChatScreen(App[Outcome]):
         room = self._transcript.find(title)
         if not room:
             self._going = title.lower()
-            self._errands.add(f"/join {title}", self._transcript.here)
+            self._errands.add(f"/join {title}", self._transcript.here, goes=True)
             self._change()
         elif room != self._transcript.here:
             before = self._transcript.here

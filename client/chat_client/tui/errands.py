@@ -12,10 +12,11 @@ from chat_client.conversation import Conversation, Next
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """`room` is where it was typed, "" if something typed before could still lead elsewhere."""
+    """`room` is where it was typed, "" if something typed before leads elsewhere; `goes`: this does."""
 
     typed: str
     room: str
+    goes: bool
 
 
 class Errands:
@@ -36,8 +37,13 @@ class Errands:
     def waiting(self) -> list[str]:
         return [errand.typed for errand in self._errands]
 
-    def add(self, typed: str, here: str) -> None:
-        self._errands.append(Errand(typed, "" if self._errands else here))
+    @property
+    def lead_elsewhere(self) -> bool:
+        """Whether one may be in another room when they are done."""
+        return any(errand.goes for errand in self._errands)
+
+    def add(self, typed: str, here: str, *, goes: bool) -> None:
+        self._errands.append(Errand(typed, "" if self.lead_elsewhere else here, goes))
         self._arrived.set()
         self._idle.clear()
 

@@ -256,11 +256,32 @@ def test_public_rooms_are_followed_again_next_time(tmp_path: Path) -> None:
         await bob.sees("Say something in #lobby")
 
     async def stay_away(bob: Sitting) -> None:
-        await bob.sees("Say something in #lobby")
-        await bob.sees_no("#ops")
+        await bob.types("here again")
+        await bob.sees("✓ here again")
+        assert "open #ops" not in bob.chat.asked
+        assert "#ops" not in bob.text
 
     for each in (come, leave, stay_away):
         sit(chat(), each, keeper=keeper)
+
+
+def test_a_line_that_waits_is_said_where_it_was_typed() -> None:
+    chat = FakeChat()
+    chat.may_tell.clear()
+
+    async def talk(bob: Sitting) -> None:
+        bob.chat.tell(OPS)
+        await bob.sees("#ops")
+        await bob.presses("ctrl+n")
+        await bob.types("/users")
+        await bob.types("for #ops alone")
+        await bob.presses("ctrl+p")
+        await bob.sees("Say something in #lobby")
+        bob.chat.may_tell.set()
+        await bob.until(lambda: bool(bob.chat.posted), "the line")
+        assert bob.chat.posted == [("#ops", "for #ops alone")]
+
+    sit(chat, talk)
 
 
 def test_history_shows_the_last_lines(tmp_path: Path) -> None:
@@ -822,6 +843,9 @@ def test_leaving_waits_for_the_last_lines() -> None:
         await bob.presses("ctrl+q")
         await bob.sees("Waiting until the last lines are stored; Ctrl-Q leaves at once.")
         assert bob.app.return_value is None
+        await bob.types("too late")
+        await bob.sees("You are leaving; Ctrl-Q leaves at once")
+        assert bob.composed == "too late"
         bob.chat.store(1)
         await bob.until(lambda: bob.app.return_value is not None, "the end")
 
