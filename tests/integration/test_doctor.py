@@ -6,11 +6,13 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from chat_client.doctor import OFFSET_S_MAX, _clock, _versions
-from chat_protocol.address import Address
+from chat_client.doctor import OFFSET_S_MAX, _clock, _key, _versions
+from chat_client.home import Home
+from chat_protocol.address import Address, fingerprint
 from tests.integration.bench import Bench, Broker
 
 
@@ -85,6 +87,15 @@ def test_a_key_that_has_changed(house: Bench, broker: Broker) -> None:
     assert code == 1
     assert "had another key before" in lines[-1]
     assert "ask its operator" in lines[-1]
+
+
+def test_a_key_that_your_broker_here_left_word_of_is_not_called_pinned(tmp_path: Path) -> None:
+    home, address = Home(tmp_path), Address("127.0.0.1", 5555, b"k" * 32)
+    home.pin(Address("127.0.0.1", 5555, b"o" * 32))
+    text = _key(home, address).text
+    assert "is what your broker here left word of; before, another ran there" in text
+    assert fingerprint(b"k" * 32) in text
+    assert fingerprint(b"o" * 32) in text
 
 
 def test_something_else_answers(house: Bench, broker: Broker, silent: int) -> None:

@@ -101,11 +101,10 @@ class TranscriptView(ScrollView, can_focus=False):
         self._stays_at_end = True
 
     def to_last(self, count: int) -> None:
-        """So many items from the end; if there are not so many yet, to the top, where older ones come."""
-        if count > len(self._starts):
-            self.scroll_to(y=0, animate=False)
-        else:
-            self.scroll_to(y=min(self._end, self._starts[-max(1, count)]), animate=False)
+        """So many lines from the end; if there are not so many yet, to the top, where older ones come."""
+        items = zip(self._items, self._starts, strict=False)
+        starts = [start for item, start in items if item.kind is ItemKind.ROW]
+        self.scroll_to(y=min(self._end, starts[-count]) if count <= len(starts) else 0, animate=False)
 
     @property
     def _end(self) -> int:
