@@ -115,6 +115,7 @@ def summary(proofs: list[Proof]) -> str:
 
 def write(proofs: list[Proof], minutes: float, seed: int) -> None:
     """The report for people, and the raw results beside it."""
+    commit = at_commit()  # before the reports themselves are changes
     machine: dict[str, object] = {
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -123,28 +124,28 @@ def write(proofs: list[Proof], minutes: float, seed: int) -> None:
     }
     raw = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": commit,
         "minutes": minutes,
         "seed": seed,
         "machine": machine,
         "proofs": [proof.as_dict() for proof in proofs],
     }
     (DOCS / "reliability.json").write_text(json.dumps(raw, indent=1) + "\n")
-    (DOCS / "reliability.md").write_text(report(proofs, minutes, seed, machine))
+    (DOCS / "reliability.md").write_text(report(proofs, minutes, seed, commit, machine))
 
 
-def commit() -> str:
+def at_commit() -> str:
     """What was put to the test, as git calls it."""
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(command, cwd=DOCS, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def report(proofs: list[Proof], minutes: float, seed: int, machine: dict[str, object]) -> str:
+def report(proofs: list[Proof], minutes: float, seed: int, commit: str, machine: dict[str, object]) -> str:
     lines = [
         "# What is promised, and what came out when it was put to the test",
         "",
         f"Written by `make prove MINUTES={minutes:g} SEED={seed}` on {datetime.now(UTC):%Y-%m-%d} "
-        f"at commit {commit()}, on "
+        f"at commit {commit}, on "
         + ", ".join(f"{name} {value}" for name, value in machine.items())
         + ". Raw results: [reliability.json](reliability.json).",
         "",
