@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 GREETING_BYTES = 64
-PONG = b"\x04\x05\x04PONG"
+PING = b"\x04\x07\x04PING\x00\x00"  # with no TTL
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
 

@@ -59,9 +59,6 @@ class SubscribeFeed:
         return join_feed(self._access.feed_port, self._followers.welcome.feed_token, topics)
 
     def keep_alive(self, wires: Sequence[Wire]) -> None:
-        pong = memoryview(zmtp.PONG)
-        for wire in wires:
-            wire.send_some(pong)
         if self._followers is not None:
             self._followers.keep_alive()
 

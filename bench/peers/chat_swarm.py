@@ -364,13 +364,14 @@ class _Client:
         self._loop.after(PING_S * random.uniform(0.5, 1.0), lambda: self._ping(tries))
 
     def _ping(self, tries: int) -> None:
-        """Keep the session, and show the feed that somebody is there."""
+        """Keep the session, and ask the feed whether it is there as often as a client's SUB does."""
         if self._state is not State.LIVE or tries != self._tries:
             return
         assert self._feed is not None
         try:
             self._say(Ping(self._next(), self._welcome.token))
-            self._feed.send(zmtp.PONG)
+            if self._request % 2:
+                self._feed.send(zmtp.PING)
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 self._lose()
