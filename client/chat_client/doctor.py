@@ -73,12 +73,8 @@ def _key(home: Home, address: Address) -> Finding:
     that it is its own."""
     known, told = home.pinned(address.place), fingerprint(address.key or b"")
     if known is not None and known != address.key:
-        text = (
-            f"its key {told} is the one that your broker left word of on this machine; before, one with the"
-        )
-        return Finding(
-            True, f"{text} key {fingerprint(known)} was known there, with other accounts and rooms"
-        )
+        text = f"its key {told} is what your broker here left word of; before, another ran there"
+        return Finding(True, f"{text}, with the key {fingerprint(known)} and other accounts and rooms")
     if known is None:
         return Finding(True, f"its key {told} is not pinned yet: that is done when it is reached")
     return Finding(True, f"its key {told} is the one that is pinned")
