@@ -14,12 +14,12 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from chat_client.events import CatchingUp
+from chat_client.events import CatchingUp, Line, RoomOpened
 from chat_client.outcome import Outcome
 from chat_client.preferences import Keeper
 from chat_client.tui.app import ChatScreen
-from chat_protocol.messages import LOBBY
-from tests.client.fake_chat import FakeChat
+from chat_protocol.messages import LOBBY, RoomKind
+from tests.client.fake_chat import EPOCH, FakeChat, public
 
 PATIENCE_S = 20.0
 SCREENS = Path(__file__).parent / "screens"
@@ -35,6 +35,20 @@ NAMED = {
 NAMED |= {"-": "minus", ":": "colon", "?": "question_mark", "'": "apostrophe"}
 
 KEYS = frozenset({"enter", "backspace", "tab", "ctrl+k", "ctrl+n", "ctrl+q", "up"})
+
+OPS = public("#ops", names=("alice",))
+
+
+def direct(name: str, account: int = 3) -> RoomOpened:
+    return RoomOpened(f"@1:{account}", f"@{name}", RoomKind.DIRECT, 0, 1, ("bob",), f"@{name}", resumed=False)
+
+
+def past(count: int, first: int = 1) -> list[Line]:
+    """Lines that were said before."""
+    return [
+        Line(LOBBY, LOBBY, EPOCH, seq, 1_732_190_520_000, "alice", 2, f"line {seq}", replayed=True)
+        for seq in range(first, first + count)
+    ]
 
 
 class Sitting:
