@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -60,12 +61,18 @@ def test_a_folder_that_cannot_be_written(bench: Bench) -> None:
     assert "Not a directory" in err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_of_somebody_else(bench: Bench) -> None:
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_folder_that_may_not_be_written(bench: Bench, below: str) -> None:
+    """Root may write everywhere; here it does without that right."""
     folder = bench.folder / "read-only"
     folder.mkdir(mode=0o500)
-    assert "Permission denied" in refused(bench, data=folder / "below")
-    assert "Permission denied" in refused(bench, data=folder)
+    bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*bound, str(BIN / "chat-broker"), "start", "--port", "0"]
+    env = bench.env(CHAT_DATA=str(folder / below))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"chat-broker: the data folder {folder / below} cannot be " in done.stderr
+    assert done.stderr.endswith("Permission denied\n")
 
 
 def test_a_folder_that_is_held(bench: Bench) -> None:
